@@ -1,0 +1,169 @@
+r"""Taps: what goes into a layer, and the cotangents of what comes out.
+
+The gradient of a linear layer's weight at one example is a sum over tokens of outer products
+:math:`\sum_t g_t x_t^\top` of the cotangent :math:`g_t` of its output and its input :math:`x_t`. Two gradients can then
+be multiplied without ever being written down. A tap records :math:`x`, and adds a zero leaf to the output whose
+gradient *is* :math:`g`; being added, it survives in-place operations on the output further on.
+
+A tap proves nothing about what the model does with a parameter elsewhere (a tied weight used by hand, a batch axis that
+is not the first). So every parameter's taps are certified against autograd before they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from entk_tutorial.empirical.functional import Inputs, ModelFunction
+
+
+@dataclass
+class Tap:
+    """One call of one layer on a batch.
+
+    Attributes:
+        kind: ``"linear"`` or ``"embedding"``.
+        source: (N, T, I) inputs of a linear layer, or (N, T) token ids of an embedding.
+        leaf: zeros of the shape of the output; its gradient is the output's cotangent.
+        rows: (N, T) boolean, False where an embedding ignores the token (padding); None if there is no such token.
+    """
+
+    kind: str
+    source: Tensor
+    leaf: Tensor
+    rows: Tensor | None = None
+
+    def cotangent(self, g: Tensor | None) -> Tensor:
+        """Gradient of the leaf as (N, T, O), zero where autograd found no path."""
+        value = torch.zeros_like(self.leaf) if g is None else g
+        value = value.reshape(value.shape[0], -1, value.shape[-1])
+        return value if self.rows is None else value * self.rows.unsqueeze(-1)
+
+
+def _has_plain_forward(module: nn.Module) -> bool:
+    forward = type(module).forward
+    if isinstance(module, nn.Linear):
+        return forward is nn.Linear.forward
+    if isinstance(module, nn.Embedding):
+        return forward is nn.Embedding.forward and module.max_norm is None and not module.scale_grad_by_freq
+    return False
+
+
+def ruled_parameters(fn: ModelFunction) -> dict[str, str]:
+    """Parameters that a rule may cover: public name -> ``"linear"``, ``"embedding"`` or ``"bias"``.
+
+    A weight shared by layers of different kinds has no rule.
+    """
+    if fn.module is None:
+        return {}
+    names = {id(p): name for name, p in fn.module.named_parameters()}
+    found: dict[str, set[str]] = {}
+    for module in fn.module.modules():
+        for attribute, p in module.named_parameters(recurse=False):
+            name = names[id(p)]
+            kind = "none"
+            if _has_plain_forward(module):
+                kind = "bias" if attribute == "bias" else type(module).__name__.lower()
+            found.setdefault(name, set()).add(kind if kind in ("linear", "embedding", "bias") else "none")
+    return {n: k.pop() for n, k in found.items() if n in fn.params and len(k) == 1 and "none" not in k}
+
+
+@contextmanager
+def _hooks(fn: ModelFunction, n: int, taps: dict[str, list[Tap]], broken: set[str]) -> Iterator[None]:
+    """Attach a recording hook to each layer that has a rule; remove it afterwards, whatever happens."""
+    assert fn.module is not None
+    names = {id(p): name for name, p in fn.module.named_parameters()}
+    with ExitStack() as stack:
+        for module in fn.module.modules():
+            if not _has_plain_forward(module):
+                continue
+            own = [names[id(p)] for _, p in module.named_parameters(recurse=False)]
+
+            def hook(layer: nn.Module, args: tuple[Any, ...], out: Tensor, own: list[str] = own) -> Tensor | None:
+                source = args[0] if args and isinstance(args[0], Tensor) else None
+                axes = 1 if isinstance(layer, nn.Embedding) else 2
+                if source is None or source.ndim < axes or source.shape[0] != n:
+                    broken.update(own)
+                    return None
+                leaf = torch.zeros_like(out, requires_grad=True)
+                # A copy: the model may overwrite the input in place before we use it.
+                kept = source.detach().clone()
+                rows = None
+                if isinstance(layer, nn.Embedding):
+                    kept = kept.reshape(n, -1)
+                    rows = None if layer.padding_idx is None else kept != layer.padding_idx
+                    tap = Tap("embedding", kept, leaf, rows)
+                else:
+                    tap = Tap("linear", kept.reshape(n, -1, kept.shape[-1]), leaf)
+                for name in own:
+                    taps.setdefault(name, []).append(tap)
+                return out + leaf
+
+            handle = module.register_forward_hook(hook)
+            stack.callback(handle.remove)
+        yield
+
+
+def record(fn: ModelFunction, x: Inputs) -> tuple[Tensor, dict[str, list[Tap]], set[str]]:
+    """Run the model once. Returns the outputs (with graph), taps by parameter name, and the names whose taps broke."""
+    taps: dict[str, list[Tap]] = {}
+    broken: set[str] = set()
+    with torch.enable_grad(), _hooks(fn, x.n, taps, broken):
+        y = fn(fn.params, x)
+    return y, taps, broken
+
+
+def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
+    """Parameters whose taps reproduce autograd's gradient on up to eight examples.
+
+    The cotangent is random on half of the examples and zero on the others. A layer whose batch axis is not the first,
+    or that mixes examples, then shows a cotangent where none should be; a parameter that is also used outside its
+    layer shows a gradient that the taps do not add up to. Either sends the parameter the general way.
+    """
+    kinds = ruled_parameters(fn)
+    if not kinds:
+        return {}
+    few = x.rows(torch.linspace(0, x.n - 1, min(x.n, 8)).long().unique().to(x.device))
+    live = {name: p.clone().requires_grad_() for name, p in fn.params.items()}
+    taps: dict[str, list[Tap]] = {}
+    broken: set[str] = set()
+    with torch.enable_grad(), _hooks(fn, few.n, taps, broken):
+        y = fn(live, few)
+    generator = torch.Generator().manual_seed(0)  # private, so that the caller's random state is not touched
+    cotangent = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
+    silent = torch.arange(few.n, device=y.device) % 2 == 1
+    cotangent[silent] = 0
+    leaves = {id(t): t.leaf for ts in taps.values() for t in ts}
+    wanted = [live[n] for n in kinds]
+    grads = torch.autograd.grad((y * cotangent).sum(), [*wanted, *leaves.values()], allow_unused=True)
+    by_leaf = dict(zip(leaves, grads[len(wanted) :], strict=True))
+    accepted = {}
+    for (name, kind), truth in zip(kinds.items(), grads, strict=False):
+        if name in broken:
+            continue
+        total = torch.zeros_like(live[name], requires_grad=False)
+        clean = True
+        for tap in taps.get(name, []):
+            g = tap.cotangent(by_leaf[id(tap)])
+            clean = clean and not bool(g[silent].any())
+            total = total + _weight_gradient(kind, tap, g, total)
+        truth = torch.zeros_like(total) if truth is None else truth
+        tolerance = 1e3 * torch.finfo(total.dtype).eps * (truth.norm() + total.norm())
+        if clean and bool((truth - total).norm() <= tolerance):
+            accepted[name] = kind
+    return accepted
+
+
+def _weight_gradient(kind: str, tap: Tap, g: Tensor, like: Tensor) -> Tensor:
+    """Gradient summed over the examples, from a tap: what autograd must agree with."""
+    if kind == "bias":
+        return g.sum((0, 1)).to(like.dtype)
+    if kind == "linear":
+        return torch.einsum("nto,nti->oi", g, tap.source.to(g.dtype)).to(like.dtype)
+    out = torch.zeros_like(like, requires_grad=False)
+    return out.index_add(0, tap.source.reshape(-1), g.reshape(-1, g.shape[-1]).to(like.dtype))
