@@ -8,40 +8,47 @@ The public names, grouped:
   :func:`overlap_chance`, :func:`permutation_null`, :func:`frequency_concentration`, :func:`rotate`
 """
 
-from entk_tutorial.empirical import (
-    Cliffs,
-    Eigenpairs,
-    FallbackWarning,
-    InputError,
-    LinearizedModel,
-    MemoryPlanError,
-    ModelError,
-    Plan,
-    cliffs,
-    effective_rank,
-    empirical_ntk,
-    functional,
-    jacobian,
-    plan,
-    top_eigenpairs,
-)
-from entk_tutorial.features import (
-    Overlap,
-    Rotation,
-    activation_pca,
-    concentration_chance,
-    cosine_heatmap,
-    cycle_laplacian,
-    fourier_features,
-    frequency_concentration,
-    modular_pairs,
-    overlap_chance,
-    permutation_null,
-    plane_energy,
-    residues,
-    rotate,
-    subspace_overlap,
-)
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from entk_tutorial.empirical import (
+        Cliffs,
+        Eigenpairs,
+        FallbackWarning,
+        InputError,
+        LinearizedModel,
+        MemoryPlanError,
+        ModelError,
+        Plan,
+        cliffs,
+        effective_rank,
+        empirical_ntk,
+        functional,
+        jacobian,
+        plan,
+        top_eigenpairs,
+    )
+    from entk_tutorial.features import (
+        Overlap,
+        Rotation,
+        activation_pca,
+        concentration_chance,
+        cosine_heatmap,
+        cycle_laplacian,
+        fourier_features,
+        frequency_concentration,
+        modular_pairs,
+        overlap_chance,
+        permutation_null,
+        plane_energy,
+        residues,
+        rotate,
+        subspace_overlap,
+        weight_frequencies,
+    )
 
 __version__ = "0.1.0"
 
@@ -77,4 +84,24 @@ __all__ = [
     "rotate",
     "subspace_overlap",
     "top_eigenpairs",
+    "weight_frequencies",
 ]
+
+_ROOMS = ("entk_tutorial.empirical", "entk_tutorial.features")
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: the command line then need not wait for torch."""
+    if name in __all__:
+        for room in _ROOMS:
+            module = importlib.import_module(room)
+            if name in module.__all__:
+                value = getattr(module, name)
+                globals()[name] = value
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; the public names are in __all__")
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return sorted(__all__)

@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from entk_tutorial.data import ModularTask, modular_task
-from entk_tutorial.empirical import Eigenpairs, empirical_ntk, top_eigenpairs
+from entk_tutorial.empirical import Eigenpairs, cliffs, empirical_ntk, top_eigenpairs
 from entk_tutorial.experiments.base import Experiment, ProgressFn, Result, SeedRecord, run_experiment
 from entk_tutorial.features import (
     activation_pca,
     concentration_chance,
     fourier_features,
     permutation_null,
+    plane_energy,
     residues,
     rotate,
     subspace_overlap,
@@ -76,7 +77,8 @@ class Config:
         if self.hidden < 1 or self.epochs < 0 or self.kernel_every < 1 or self.lr <= 0 or self.weight_decay < 0:
             raise ValueError(
                 f"hidden={self.hidden}, epochs={self.epochs}, kernel_every={self.kernel_every}, lr={self.lr}, "
-                f"weight_decay={self.weight_decay}: hidden, kernel_every and lr must be positive, the others not negative."
+                f"weight_decay={self.weight_decay}: hidden, kernel_every and lr must be positive, the others not "
+                "negative."
             )
         if self.epochs % self.kernel_every:
             raise ValueError(f"epochs={self.epochs} is no multiple of kernel_every={self.kernel_every}.")
@@ -127,7 +129,9 @@ def measure_network(config: Config, model: QuadraticMLP) -> tuple[dict[str, floa
     spectra = {name: top_eigenpairs(k) for name, k in layer_kernels(config, model).items()}
     numbers = measure_windows(spectra["total"], config.p)
     first, second = measure_windows(spectra["fc1"], config.p), measure_windows(spectra["fc2"], config.p)
-    numbers |= {f"layer1_{k}": first[k] for k in ("cliff1_ratio", "window1_n", "window2_sum", "window2_diff") if k in first}
+    numbers |= {
+        f"layer1_{k}": first[k] for k in ("cliff1_ratio", "window1_n", "window2_sum", "window2_diff") if k in first
+    }
     numbers |= {f"layer2_{k}": second[k] for k in ("cliff1_ratio", "window1_sum", "window1_diff", "window1_n")}
     windows = modular_windows(config.p)
     numbers["rotation_recovered"] = rotate(spectra["fc1"].vectors[:, windows.first], config.p, "axes").recovered()
@@ -137,7 +141,21 @@ def measure_network(config: Config, model: QuadraticMLP) -> tuple[dict[str, floa
     return numbers, spectra
 
 
-def _baselines(config: Config, model: QuadraticMLP, spectra: dict[str, Eigenpairs], seed: int) -> dict[str, dict[str, float]]:
+def initial_cliff(p: int, hidden: int, seed: int) -> float:
+    """Eigenvalue ratio at 2p-1 of the untrained network's kernel; (p+2)/2 at infinite width."""
+    config = Config(p=p, hidden=hidden, epochs=0)
+    kernel = layer_kernels(config, QuadraticMLP(p, hidden, seed))["total"]
+    return cliffs(top_eigenpairs(kernel).values).ratio(modular_windows(p).edge1)
+
+
+def atom_energies(vectors: Tensor, p: int) -> Tensor:
+    """Share of each direction's energy in each frequency of n, then of m: (p-1, d), for a picture."""
+    return plane_energy(vectors, p, ("n", "m")).flatten(0, 1)
+
+
+def _baselines(
+    config: Config, model: QuadraticMLP, spectra: dict[str, Eigenpairs], seed: int
+) -> dict[str, dict[str, float]]:
     """Controls that need no further training."""
     p, windows, features = config.p, modular_windows(config.p), fourier_features(config.p)
     generator = torch.Generator().manual_seed(seed)
@@ -239,9 +257,9 @@ def run_seed(config: Config, seed: int, progress: ProgressFn) -> SeedRecord:
     }
     for name, pairs in spectra.items():
         series[f"spectrum_{name}"] = pairs.values[: modular_windows(p).last].tolist()
-    series["spectrum_untrained"] = top_eigenpairs(layer_kernels(config, untrained)["total"]).values[
-        : modular_windows(p).last
-    ].tolist()
+    series["spectrum_untrained"] = (
+        top_eigenpairs(layer_kernels(config, untrained)["total"]).values[: modular_windows(p).last].tolist()
+    )
     arrays = {f"eigenvectors_{name}": pairs.vectors for name, pairs in spectra.items()}
     arrays |= {f"weights_{name}": value for name, value in history.snapshots.get(config.epochs, {}).items()}
     return SeedRecord(metrics, controls, series, arrays)
@@ -266,7 +284,7 @@ EXPERIMENT = Experiment(
     config_type=Config,
     run_seed=run_seed,
     chance=chance,
-    quick=replace(Config(), p=11, hidden=128, epochs=200, kernel_every=20),
+    quick=replace(Config(), p=19, hidden=256, train_fraction=0.8, epochs=300, kernel_every=30),
     seconds_per_seed=60.0,
     tolerances={"*": 0.05, "fastest_growth_epoch": 20.0, "rotation_recovered": 2.0, "rotation_one_shot": 2.0},
     cheap=True,

@@ -17,6 +17,7 @@ from entk_tutorial.features.fourier import (
     modular_pairs,
     plane_energy,
     residues,
+    weight_frequencies,
 )
 from entk_tutorial.features.rotation import Rotation, cycle_laplacian, rotate
 
@@ -38,4 +39,5 @@ __all__ = [
     "residues",
     "rotate",
     "subspace_overlap",
+    "weight_frequencies",
 ]

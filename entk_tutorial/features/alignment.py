@@ -29,7 +29,9 @@ def _group_means(f: Tensor, center: Center) -> Tensor:
     """The part of ``f`` that centring removes."""
     if isinstance(center, Tensor):
         if center.shape != f.shape[:1]:
-            raise ValueError(f"center labels have shape {tuple(center.shape)}; one label a row ({f.shape[0]},) is expected.")
+            raise ValueError(
+                f"center labels have shape {tuple(center.shape)}; one label a row ({f.shape[0]},) is expected."
+            )
         _, group = torch.unique(center, return_inverse=True)
         counts = torch.bincount(group).to(f.dtype)
         sums = f.new_zeros((len(counts), f.shape[1])).index_add(0, group, f)
@@ -49,7 +51,9 @@ def orthonormal_basis(f: Tensor, *, center: Center = True, rank_tolerance: float
     left, s, _ = torch.linalg.svd(rest, full_matrices=False)
     keep = s > rank_tolerance * scale
     if not bool(keep.any()):
-        raise ValueError("the features are constant (or zero): their centred span is empty. Pass center=False to keep it.")
+        raise ValueError(
+            "the features are constant (or zero): their centred span is empty. Pass center=False to keep it."
+        )
     return left[:, keep]
 
 

@@ -61,7 +61,7 @@ def residues(p: int, family: str) -> Tensor:
 
 
 def _waves(values: Tensor, p: int, step: int = 1) -> Tensor:
-    """cos and sin of 2 pi k values / p, k = 1..(p-1)/2, interleaved: (N, p - 1)."""
+    """Cos and sin of 2 pi k values / p, k = 1..(p-1)/2, interleaved: (N, p - 1)."""
     k = torch.arange(1, (p - 1) // 2 + 1)
     # Reduce modulo p in integers first: the angle is then exact to rounding for any p.
     angle = 2 * math.pi * ((values[:, None] * k[None] * step) % p).double() / p
@@ -129,9 +129,7 @@ def fourier_planes(p: int, families: tuple[str, ...] = FAMILIES, *, order: Tenso
     return torch.stack(waves) * (math.sqrt(2) / p)
 
 
-def plane_energy(
-    u: Tensor, p: int, families: tuple[str, ...] = FAMILIES, *, order: Tensor | None = None
-) -> Tensor:
+def plane_energy(u: Tensor, p: int, families: tuple[str, ...] = FAMILIES, *, order: Tensor | None = None) -> Tensor:
     r"""Share of each column's energy in each (cos, sin) plane.
 
     Args:
@@ -200,3 +198,33 @@ def concentration_chance(n_planes: int) -> float:
     if n_planes < 1:
         raise ValueError(f"n_planes={n_planes}; at least one plane is expected.")
     return sum(1 / j for j in range(1, n_planes + 1)) / n_planes
+
+
+def weight_frequencies(weights: Tensor, p: int) -> Tensor:
+    r"""Share of each neuron's weights in each frequency, as functions of one residue.
+
+    Args:
+        weights: (H, p) weights of H neurons for the p values of a digit; their mean over the digit is left out.
+        p: modulus.
+
+    Returns:
+        Tensor (H, (p-1)/2), float64, rows adding up to 1.
+
+    Raises:
+        ValueError: another number of columns, or a neuron whose weights do not vary.
+
+    Example:
+        >>> wave = torch.cos(2 * torch.pi * 2 * torch.arange(5) / 5)
+        >>> weight_frequencies(wave[None], 5).round(decimals=6).tolist()
+        [[0.0, 1.0]]
+
+    Chapter: book/microscope/modular-mlp.
+    """
+    check_modulus(p)
+    if weights.ndim != 2 or weights.shape[1] != p:
+        raise ValueError(f"weights have shape {tuple(weights.shape)}; (H, {p}) is expected, one column a residue.")
+    power = torch.fft.rfft(weights.double(), dim=1)[:, 1:].abs().square()
+    total = power.sum(1, keepdim=True)
+    if bool((total == 0).any()):
+        raise ValueError("a neuron's weights do not vary with the digit; it has no frequency.")
+    return power / total

@@ -78,8 +78,8 @@ def measure_windows(pairs: Eigenpairs, p: int) -> dict[str, float]:
         dict with
 
         * ``cliff1_ratio``, ``cliff2_ratio``: eigenvalue ratios at 2p-1 and 4p-3; ``other_ratio_max``: the largest
-          ratio at any other index from 2 to 7p-3; ``constant_ratio``: the ratio at 1. A ratio beyond the numerical
-          rank is left out.
+          ratio at any other index from 2 to 7p-3, ``other_ratio_index`` where; ``constant_ratio``: the ratio at 1. A
+          ratio beyond the numerical rank is left out.
         * ``window1_n`` ... ``window2_diff``: overlap of each window with each family, of p - 1.
         * ``window1_concentration``, ``window2_concentration``: medians of the frequency concentration.
 
@@ -96,7 +96,7 @@ def measure_windows(pairs: Eigenpairs, p: int) -> dict[str, float]:
     if windows.edge2 < spectrum.rank:
         out["cliff2_ratio"] = spectrum.ratio(windows.edge2)
     others = spectrum.largest_other((windows.edge1, windows.edge2), last=windows.last)
-    out["other_ratio_max"] = others[1]
+    out["other_ratio_max"], out["other_ratio_index"] = others[1], float(others[0])
     features = fourier_features(p)
     for number, part in ((1, windows.first), (2, windows.second)):
         u = pairs.vectors[:, part]

@@ -1,0 +1,220 @@
+"""The command line, ``entk``: list, run, report, verify, info.
+
+Results and tables go to stdout; progress, warnings and errors to stderr. Exit code 2 is a user's mistake, 1 a failed
+check, 130 an interrupt. Set ENTK_TRACEBACK=1 to see where an error came from.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from entk_tutorial import experiments
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Experiments, ledger and checks of the course on tangent kernels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Folder = Annotated[
+    Path | None, typer.Option("--results", help="Folder of results. Default: those that ship with the package.")
+]
+
+
+def _say(message: str) -> None:
+    print(f"entk: {message}", file=sys.stderr)
+
+
+def friendly(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose mistakes end in one message on stderr instead of a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+            try:
+                command(*args, **kwargs)
+            except KeyboardInterrupt as error:
+                _say(f"interrupted. {_notes(error)}".rstrip())
+                raise typer.Exit(130) from error
+            except (ValueError, OSError) as error:
+                if os.environ.get("ENTK_TRACEBACK"):
+                    raise
+                _say(f"error: {error} {_notes(error)}".rstrip())
+                raise typer.Exit(2) from error
+
+    return wrapped
+
+
+def _notes(error: BaseException) -> str:
+    return " ".join(getattr(error, "__notes__", []))
+
+
+@app.command("list")
+@friendly
+def list_experiments() -> None:
+    """Experiments, what each shows, and how long one seed takes."""
+    rows = experiments.summaries()
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        print(f"{row.name.replace('_', '-'):<{width}}  {_duration(row.seconds_per_seed):>9} a seed  {row.title}")
+    print(
+        f"\nTimes are for two CPU cores at the paper's scale; this machine has {os.cpu_count()}. "
+        "Run one: entk run NAME, or --quick."
+    )
+
+
+@app.command()
+@friendly
+def run(
+    name: Annotated[str, typer.Argument(help="As in `entk list`, e.g. modular-mlp.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="More settings, as after --set.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="0-4, or 0,2,5, or 0-2,7.")] = "0-4",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The small config: seconds, not the paper's scale.")] = False,
+    results: Annotated[Path, typer.Option("--results", help="Folder to write to.")] = Path("results"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run every seed again, whatever is in the folder.")] = False,
+) -> None:
+    """Run an experiment and write NAME.json. A killed run continues where it stopped."""
+    from entk_tutorial.experiments.base import run_experiment
+    from entk_tutorial.experiments.overrides import override, parse_seeds
+
+    experiment, chosen = experiments.get(name), parse_seeds(seeds)
+    config = override(experiment.quick if quick else experiment.config_type(), [*(settings or []), *(more or [])])
+    result = run_experiment(experiment, config, chosen, results_dir=results, progress=True, fresh=fresh)
+    _print_metrics(result)
+    if not result.verdicts:
+        print("\nNo verdicts: these settings are not the paper's, which the claims are about.")
+    for key, verdict in result.verdicts.items():
+        print(f"{key}: {verdict}")
+    print(f"\nwritten: {results / (experiment.name + '.json')}")
+
+
+def _print_metrics(result: Any) -> None:
+    from entk_tutorial.ledger.report import number, with_spread
+
+    rows = [["", *["chance"][: bool(result.chance)], "ours", *result.controls]]
+    for metric in result.metrics:
+        row = [metric, *([number(result.chance[metric]) if metric in result.chance else ""] if result.chance else [])]
+        row.append(with_spread(result.mean(metric), result.spread(metric)))
+        row += [
+            with_spread(result.mean(metric, c), result.spread(metric, c)) if metric in table else ""
+            for c, table in result.controls.items()
+        ]
+        rows.append(row)
+    _table(rows)
+
+
+def _table(rows: list[list[str]]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@app.command()
+@friendly
+def report(
+    check: Annotated[bool, typer.Option("--check", help="Fail if a row does not follow from its numbers.")] = False,
+    format: Annotated[str, typer.Option(help="text or markdown.")] = "text",
+    results: Folder = None,
+) -> None:
+    """The ledger: each claim, its numbers, and the verdict that follows."""
+    from entk_tutorial import ledger
+
+    if not check:
+        print(ledger.report(results, format=format), end="")
+        return
+    failures = ledger.check(results)
+    for failure in failures:
+        _say(failure)
+    if failures:
+        _say(f"the ledger does not hold: {len(failures)} failure{'s' * (len(failures) > 1)}.")
+        raise typer.Exit(1)
+    rows = ledger.ledger_rows(results)
+    print(f"the ledger holds: {len(rows)} claims, {sum(1 for row in rows if row.seeds)} of them tested.")
+
+
+@app.command()
+@friendly
+def verify(
+    spot: Annotated[bool, typer.Option("--spot", help="Also run one seed of each cheap experiment again.")] = False,
+    results: Folder = None,
+) -> None:
+    """Are stored results whole, of this code, and (--spot) the numbers one gets?"""
+    from entk_tutorial.results import stored_names
+    from entk_tutorial.verify import spot_check, verify_stored
+
+    failures = verify_stored(results)
+    for failure in failures:
+        _say(failure)
+    if failures:
+        raise typer.Exit(1)
+    print(f"{len(stored_names(results))} stored results are whole, and of this code and config.")
+    if not spot:
+        return
+    rows = spot_check(results, progress=True)
+    cells = [["experiment", "seed", "entry", "stored", "again", "tolerance", ""]]
+    for r in rows:
+        numbers = [f"{value:.10g}" for value in (r.stored, r.again, r.tolerance)]
+        cells.append([r.experiment.replace("_", "-"), str(r.seed), r.entry, *numbers, "" if r.agrees else "DIFFERS"])
+    _table(cells)
+    wrong = [f"{r.experiment}, seed {r.seed}, {r.entry}" for r in rows if not r.agrees]
+    if wrong:
+        _say(f"{len(wrong)} of {len(rows)} stored numbers differ from a re-run: {'; '.join(wrong)}.")
+        _say(
+            "Cure: if the stored result is wrong, entk run NAME --fresh; "
+            "if machines differ by that much, say so in its tolerances."
+        )
+        raise typer.Exit(1)
+    print(f"{len(rows)} numbers agree with a re-run.")
+
+
+@app.command()
+@friendly
+def info() -> None:
+    """Versions, threads, device, free memory: what a bug report needs."""
+    import torch
+
+    from entk_tutorial.empirical.planning import free_memory
+    from entk_tutorial.experiments import provenance
+
+    found = provenance.provenance()
+    for name, version in found["versions"].items():
+        print(f"{name:<14}{version}")
+    print(f"{'commit':<14}{found['commit'] or 'not a checkout'}")
+    print(f"{'hardware':<14}{found['hardware']}")
+    print(f"{'threads':<14}{torch.get_num_threads()}")
+    devices = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    print(f"{'device':<14}{', '.join(devices) or 'cpu'}")
+    print(f"{'free memory':<14}{free_memory(torch.device('cpu')) / 2**30:.1f} GiB")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def main() -> None:
+    """Entry point of the command ``entk``."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

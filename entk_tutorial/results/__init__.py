@@ -1,0 +1,57 @@
+"""Stored results that ship with the package: ``<experiment>.json``, one a file."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from entk_tutorial.experiments.result import Result
+
+__all__ = ["FOLDER", "load_result", "stored_names"]
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def stored_names(folder: Path | str | None = None) -> list[str]:
+    """Names of the experiments that have a result in a folder; None means those that ship with the package.
+
+    Files with a second dot in their names were set aside by a run with another config, and are not results.
+    """
+    place = FOLDER if folder is None else Path(folder)
+    return sorted(path.stem for path in place.glob("*.json") if path.stem.isidentifier())
+
+
+def load_result(name: str, folder: Path | str | None = None) -> Result:
+    """Read a stored result, with its checks.
+
+    Args:
+        name: of the experiment, with hyphens or underscores.
+        folder: None means the results that ship with the package.
+
+    Returns:
+        Result: metrics and controls as arrays with one value a seed; ``arrays`` is empty.
+
+    Raises:
+        ValueError: if there is no such result (the nearest names are listed), or the file is not a valid one.
+
+    Chapter: book/reference/reproducibility
+    """
+    from entk_tutorial.experiments.result import Result
+
+    place, key = FOLDER if folder is None else Path(folder), name.replace("-", "_")
+    path = place / f"{key}.json"
+    if not path.is_file():
+        there = stored_names(place)
+        near = difflib.get_close_matches(key, there, n=3, cutoff=0.4) or there
+        raise ValueError(
+            f"{place} holds no result of {name!r}: it has {', '.join(near) or 'none'}. "
+            f"Cure: entk run {key.replace('_', '-')}."
+        )
+    result = Result.load(path)
+    if result.experiment != key:
+        raise ValueError(
+            f"{path} is a result of {result.experiment!r}, not of {key!r}: rename it, or run the experiment again."
+        )
+    return result
