@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999")
-"""Okabe and Ito's colours: told apart with any colour vision, and by lightness on grey paper."""
+"""Okabe and Ito's colours, told apart with any colour vision, and by lightness on grey paper."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _THEMES = {
     "light": {"face": "#ffffff", "ink": "#1f2328", "grid": "#d8dee4"},
@@ -68,7 +68,10 @@ def use_style(theme: str = "light") -> None:
 
 
 def panels(n: int, *, width: float = 4.2, height: float = 3.2, columns: int = 3) -> tuple[Figure, list[Axes]]:
-    """A figure with ``n`` panels in rows of at most ``columns``."""
+    """A figure with ``n`` panels in rows of at most ``columns``.
+
+    It is taken out of pyplot's hands: a notebook cell that ends in the figure shows it once, and nothing piles up.
+    """
     if n < 1:
         raise ValueError(f"n={n}; a figure needs at least one panel.")
     across = min(n, columns)
@@ -77,6 +80,7 @@ def panels(n: int, *, width: float = 4.2, height: float = 3.2, columns: int = 3)
     flat = list(axes.flat)
     for spare in flat[n:]:
         spare.set_visible(False)
+    plt.close(figure)
     return figure, flat[:n]
 
 

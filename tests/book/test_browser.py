@@ -1,0 +1,109 @@
+"""The built book in a headless Chromium with no network: what a reader sees first must work offline."""
+
+import json
+
+import pytest
+
+from tools import browser
+
+pytest.importorskip("playwright")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(browser.executable() is None, reason="no Chromium on the path: apt-get install chromium"),
+    pytest.mark.skipif(not browser.HTML.is_dir(), reason="the book is not built: make book"),
+]
+# Said by a script that the theme loads twice; nothing comes of it.
+HARMLESS = ("THEBE_JS_URL",)
+
+
+@pytest.fixture(scope="module")
+def site():
+    with browser.served() as address, browser.chromium() as chromium:
+        yield address, chromium
+
+
+@pytest.fixture
+def open_book(site):
+    from contextlib import ExitStack
+
+    address, chromium = site
+    with ExitStack() as stack:
+
+        def open_one(name, **options):
+            page, refused = stack.enter_context(browser.page_without_network(chromium, **options))
+            messages = []
+            page.on("console", lambda m: messages.append(m.text) if m.type == "error" else None)
+            page.on("pageerror", lambda e: messages.append(str(e)))
+            page.on("response", lambda r: messages.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+            browser.open_page(page, name if "://" in name else f"{address}/{name}")
+            return page, refused, [m for m in messages if not any(h in m for h in HARMLESS)]
+
+        yield open_one
+
+
+@pytest.mark.parametrize("name", browser.pages())
+def test_a_page_is_whole_without_a_network(open_book, name):
+    page, refused, messages = open_book(name)
+    assert page.locator("h1").first.inner_text().strip()
+    assert (messages, refused) == ([], [])
+    without_text = "all => all.filter(image => !image.alt.trim()).map(image => image.src)"
+    assert page.eval_on_selector_all("main img", without_text) == []
+    assert page.eval_on_selector_all("mjx-merror", "all => all.map(e => e.textContent)") == []
+    not_drawn = "all => all.filter(e => !e.querySelector('mjx-container')).map(e => e.textContent)"
+    assert page.eval_on_selector_all(".math", not_drawn) == []
+    if (browser.ROOT / name).with_suffix(".ipynb").is_file():
+        notebook = f"a[href*='colab.research.google.com'][href$='{name.removesuffix('.html')}.ipynb']"
+        assert page.locator(notebook).count() == 1
+
+
+@pytest.mark.parametrize("name", browser.pages())
+def test_a_page_fits_a_phone(open_book, name):
+    page, _, _ = open_book(name, width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_formulas_are_drawn_by_the_mathjax_of_the_book(open_book):
+    page, refused, _ = open_book("book/reference/notation.html")
+    assert page.locator("mjx-container").count() > 20
+    assert refused == []
+
+
+def test_the_book_opens_from_a_folder_without_a_server(open_book):
+    page, refused, _ = open_book((browser.HTML / "book/reference/notation.html").as_uri())
+    assert page.locator("mjx-container").count() > 20
+    assert refused == []
+
+
+def test_the_first_address_leads_to_the_first_page(open_book):
+    page, _, _ = open_book("index.html")
+    page.wait_for_url("**/book/index.html")
+    assert "Features" in page.locator("h1").first.inner_text()
+
+
+def test_search_finds_a_page(open_book):
+    page, _, _ = open_book("search.html?q=kernel")
+    page.wait_for_selector("#search-results ul.search li a", timeout=15_000)
+    assert page.locator("#search-results ul.search li").count() > 1
+
+
+def test_search_finds_nothing_where_there_is_nothing(open_book):
+    page, _, _ = open_book("search.html?q=xyzzyplugh")
+    page.wait_for_selector("#search-results p.search-summary", timeout=15_000)
+    page.wait_for_timeout(500)
+    assert page.locator("#search-results ul.search li").count() == 0
+
+
+def test_the_switch_turns_the_page_dark(open_book):
+    page, _, _ = open_book("book/index.html")
+    background = "getComputedStyle(document.body).backgroundColor"
+    shades = {page.evaluate(background)}
+    for _ in range(3):  # the switch goes round: system, light, dark
+        page.locator("button.theme-switch-button:visible").first.click()
+        shades.add(page.evaluate(background))
+    light = [sum(json.loads(s[s.index("(") :].replace("(", "[").replace(")", "]"))[:3]) for s in shades]
+    assert min(light) < 200 < 600 < max(light)
+
+
+def test_a_system_in_dark_mode_gets_a_dark_page(open_book):
+    page, _, _ = open_book("book/index.html", dark=True)
+    assert page.locator("html").get_attribute("data-theme") == "dark"

@@ -1,0 +1,1 @@
+"""The project's own tools: run and check notebooks, check prose, fetch MathJax, take screenshots."""
