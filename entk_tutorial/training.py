@@ -110,8 +110,8 @@ def train(
         value = loss(model)
         if not math.isfinite(float(value.detach())):
             raise TrainingError(
-                f"the loss is {float(value.detach())} at step {step}; lower the learning rate. Everything recorded up to "
-                f"step {step - 1} is in this error's .history.",
+                f"the loss is {float(value.detach())} at step {step}; lower the learning rate. Everything recorded up "
+                f"to step {step - 1} is in this error's .history.",
                 history,
             )
         value.backward()
@@ -139,7 +139,9 @@ def save_checkpoint(path: Path | str, state: State, config: dict[str, Any]) -> s
         OSError: if the folder cannot be written.
     """
     path = Path(path)
-    payload = save({k: v.contiguous() for k, v in state.items()}, metadata={"config": json.dumps(config, sort_keys=True)})
+    # Copies, because tied weights share memory, and a safetensors file refuses that.
+    own = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
+    payload = save(own, metadata={"config": json.dumps(config, sort_keys=True)})
     partial = path.with_suffix(path.suffix + ".part")
     partial.write_bytes(payload)
     partial.replace(path)
@@ -167,12 +169,19 @@ def load_checkpoint(path: Path | str, config: dict[str, Any], *, sha256: str | N
     try:
         with safe_open(str(path), framework="pt") as file:
             stored = json.loads((file.metadata() or {}).get("config", "null"))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, json.JSONDecodeError) as error:
+            state = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(f"{path}: not a whole checkpoint ({error}); delete it and make it again.") from error
-    if stored != json.loads(json.dumps(config)):
-        changed = sorted(set((stored or {}).items()) ^ set(config.items()), key=str) if stored else "no configuration"
-        raise CheckpointError(f"{path}: made with another configuration ({changed}); use the one it was made with.")
+    asked = json.loads(json.dumps(config))
+    if not isinstance(stored, dict):
+        raise CheckpointError(f"{path}: holds no configuration, so it is not one of ours; make it again.")
+    if stored != asked:
+        none = "(none)"
+        pairs = {k: (stored.get(k, none), asked.get(k, none)) for k in sorted({*stored, *asked})}
+        changed = {k: (old, new) for k, (old, new) in pairs.items() if old != new}
+        raise CheckpointError(
+            f"{path}: made with another configuration ({changed}: stored, asked for); use the one it was made with."
+        )
     return state
 
 
@@ -187,6 +196,10 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={name!r} is not available here ({str(error).splitlines()[0]}); try 'auto'.") from error
+        if device.type == "meta":
+            raise RuntimeError("it holds shapes, no numbers")
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ValueError(
+            f"device={name!r} is not available here ({str(error).splitlines()[0]}); try 'auto'."
+        ) from error
     return device

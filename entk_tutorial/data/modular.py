@@ -2,6 +2,7 @@ r"""Addition modulo p as a classification task on all p*p pairs."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -56,8 +57,9 @@ def modular_task(p: int, train_fraction: float, seed: int, *, labels: str = "sum
     Source: [Lin 2025]. Chapter: book/microscope/modular-mlp.
     """
     check_modulus(p)
-    n_train = int(train_fraction * p * p)
-    if not 0 < train_fraction < 1 or n_train == 0:
+    # The sliver is for rounding: a share written as k / p^2 means k pairs.
+    n_train = math.floor(train_fraction * p * p + 1e-9) if 0 < train_fraction < 1 else 0
+    if not 0 < n_train < p * p:
         raise ValueError(
             f"train_fraction={train_fraction} gives {n_train} of {p * p} pairs; a share strictly between 0 and 1 that "
             "leaves pairs on both sides is expected."

@@ -55,7 +55,11 @@ def top_eigenpairs(kernel: Tensor, k: int | None = None, *, method: str = "auto"
     Chapter: book/microscope/computing-entk.
     """
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
-        raise ValueError(f"kernel has shape {tuple(kernel.shape)}; a square matrix (N, N) is expected (reduce='flat'?).")
+        raise ValueError(
+            f"kernel has shape {tuple(kernel.shape)}; a square matrix (N, N) is expected (reduce='flat'?)."
+        )
+    if not kernel.is_floating_point():
+        raise ValueError(f"the kernel has dtype {kernel.dtype}; a real floating-point one is expected.")
     if not bool(torch.isfinite(kernel).all()):
         raise ValueError("the kernel holds a NaN or an infinity; check the parameters and inputs it came from.")
     n = kernel.shape[0]
@@ -75,7 +79,7 @@ def top_eigenpairs(kernel: Tensor, k: int | None = None, *, method: str = "auto"
     double = (double + double.T) / 2
     if method == "auto":
         method = "dense" if n <= _DENSE_LIMIT or k > n // 10 else "lanczos"
-    if method == "lanczos" and k < n:
+    if method == "lanczos" and k < n and bool(double.any()):  # ARPACK cannot start on a zero matrix
         start = np.ones(n) / np.sqrt(n) + np.random.default_rng(0).standard_normal(n) * 1e-2
         found, basis = eigsh(double.cpu().numpy(), k=k, which="LA", v0=start)
         values, vectors = torch.from_numpy(found).to(double.device), torch.from_numpy(basis).to(double.device)
@@ -139,7 +143,7 @@ def cliffs(values: Tensor, *, rank_tolerance: float = 1e-10) -> Cliffs:
 
     Chapter: book/microscope/modular-mlp.
     """
-    if values.ndim != 1 or bool((values[1:] > values[:-1]).any()):
+    if values.ndim != 1 or len(values) == 0 or bool(values.isnan().any()) or bool((values[1:] > values[:-1]).any()):
         raise ValueError("values must be one descending axis, as top_eigenpairs returns them.")
     rank = int((values > rank_tolerance * values[0]).sum())
     if rank < 2:
@@ -162,9 +166,9 @@ def effective_rank(values: Tensor) -> float:
         >>> round(effective_rank(torch.ones(5)), 6)
         5.0
     """
-    scale = float(values.abs().max())
-    if scale == 0 or float(values.min()) < -1e-6 * scale:
-        raise ValueError("a positive semi-definite, non-zero spectrum is expected.")
+    scale = float(values.abs().max()) if values.numel() else 0.0
+    if not 0 < scale < float("inf") or float(values.min()) < -1e-6 * scale:
+        raise ValueError("a positive semi-definite, finite, non-zero spectrum is expected.")
     share = values.clamp(min=0).double()
     share = share / share.sum()
     return float(torch.exp(torch.special.entr(share).sum()))

@@ -8,8 +8,9 @@ here, once, with its reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,20 @@ from entk_tutorial.empirical.errors import InputError, ModelError
 
 RawInputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 Params = dict[str, Tensor]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_own_context(f: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: ``f`` differentiates even in inference mode, and leaves the caller's random state alone."""
+
+    @wraps(f)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        with torch.inference_mode(False), torch.random.fork_rng(devices=devices):
+            return f(*args, **kwargs)
+
+    return wrapper
 
 
 class Inputs:
@@ -28,7 +43,7 @@ class Inputs:
         """Check ``x`` and keep its tensors detached."""
         if isinstance(x, Tensor):
             self.keys: tuple[str, ...] | None = None
-            tensors = (x,)
+            tensors: tuple[Tensor, ...] = (x,)
             self.single = True
         elif isinstance(x, Mapping):
             self.keys = tuple(x)
@@ -73,6 +88,13 @@ class Inputs:
         part.n = part.tensors[0].shape[0]
         return part
 
+    def copy(self) -> RawInputs:
+        """The raw inputs again, in memory of their own."""
+        tensors = tuple(t.clone() for t in self.tensors)
+        if self.keys is not None:
+            return dict(zip(self.keys, tensors, strict=True))
+        return tensors[0] if self.single else tensors
+
     def arguments(self, tensors: tuple[Tensor, ...] | None = None) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Positional and keyword arguments for a call of the model."""
         values = self.tensors if tensors is None else tensors
@@ -99,7 +121,8 @@ class ModelFunction:
 
     def __call__(self, params: Params, x: Inputs, tensors: tuple[Tensor, ...] | None = None) -> Tensor:
         """Outputs (N, C) on a batch."""
-        args, kwargs = x.arguments(tensors)
+        # Copies: a model that overwrites its input in place must leave the caller's, and ours for the next call.
+        args, kwargs = x.arguments(tuple(t.clone() for t in (x.tensors if tensors is None else tensors)))
         return self.call(params, args, kwargs)
 
     @property
@@ -151,25 +174,48 @@ def functional(f: Callable[..., Tensor], params: Mapping[str, Tensor]) -> ModelF
     return _checked(ModelFunction(own, lambda p, args, kwargs: f(p, *args, **kwargs)))
 
 
-def as_function(model: nn.Module | ModelFunction) -> ModelFunction:
-    """The model as a :class:`ModelFunction`; modules in a mode without per-example gradients are refused."""
+def as_function(model: nn.Module | ModelFunction, *, copy: bool = False) -> ModelFunction:
+    """The model as a :class:`ModelFunction`; modules in a mode without per-example gradients are refused.
+
+    With ``copy`` it keeps today's parameters and buffers, whatever becomes of the module later.
+    """
     if isinstance(model, ModelFunction):
-        return model
+        return replace(model, params={k: p.clone() for k, p in model.params.items()}) if copy else model
     if not isinstance(model, nn.Module):
         raise ModelError(f"model is a {type(model).__name__}; give an nn.Module, or functional(f, params).")
     _refuse_batch_dependence(model)
-    params, frozen = {}, {}
+    # Embedding(max_norm=...) rescales its weight during a forward pass: it must have one of its own to rescale.
+    copy = copy or any(getattr(module, "max_norm", None) is not None for module in model.modules())
+    params: Params = {}
+    frozen: Params = {}
     for name, p in model.named_parameters():
-        (params if p.requires_grad else frozen)[name] = p.detach()
-    buffers = {name: b.detach() for name, b in model.named_buffers()}
+        (params if p.requires_grad else frozen)[name] = p.detach().clone() if copy else p.detach()
+    buffers = {name: b.detach().clone() if copy else b.detach() for name, b in model.named_buffers()}
+    slots = _slots(model)
 
     def call(p: Params, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         # Buffers are copied, so that a forward pass that counts or caches leaves the caller's module as it was.
         state = {**frozen, **{k: b.clone() for k, b in buffers.items()}, **p}
-        out: Tensor = functional_call(model, state, args, kwargs)
+        everywhere = {slot: state[name] for slot, name in slots.items()}
+        out: Tensor = functional_call(model, everywhere, args, kwargs, tie_weights=False)
         return out
 
     return _checked(ModelFunction(params, call, model, {**frozen, **buffers}))
+
+
+def _slots(model: nn.Module) -> dict[str, str]:
+    """Every place where a module keeps a parameter or buffer -> the first name of what it keeps there.
+
+    A module registered under two names is one place. ``functional_call`` with ``tie_weights=True`` would fill it twice,
+    and put the first filling "back" at the end: the caller's module would be left without its parameters.
+    """
+    first = {id(t): name for name, t in [*model.named_buffers(), *model.named_parameters()]}
+    return {
+        f"{prefix}.{attribute}" if prefix else attribute: first[id(t)]
+        for prefix, module in model.named_modules()
+        for attribute, t in [*module._parameters.items(), *module._buffers.items()]
+        if t is not None
+    }
 
 
 def _checked(fn: ModelFunction) -> ModelFunction:
@@ -211,7 +257,9 @@ def check_outputs(fn: ModelFunction, x: Inputs) -> int:
     probe = torch.linspace(0, x.n - 1, min(x.n, 4)).long().unique()
     few = x.rows(probe.to(x.device))
     with torch.no_grad(), torch.random.fork_rng(devices=_cuda_indices(fn.device)):
-        y, again, alone = fn(fn.params, few), fn(fn.params, few), fn(fn.params, few.rows(slice(0, 1)))
+        y, again = fn(fn.params, few), fn(fn.params, few)
+        # First and last: where an example sees those before it only (a cumulative sum), the first one shows nothing.
+        alone = [(n, fn(fn.params, few.rows(slice(n, n + 1)))) for n in {0, few.n - 1}]
     if not isinstance(y, Tensor):
         raise ModelError(f"the model returns a {type(y).__name__}; wrap it so that it returns one (N, C) tensor.")
     if y.ndim != 2 or y.shape[0] != few.n or y.shape[1] == 0:
@@ -222,9 +270,11 @@ def check_outputs(fn: ModelFunction, x: Inputs) -> int:
     if not bool(torch.isfinite(y).all()):
         raise ModelError("the model's output is NaN or infinite on these inputs; its kernel would be, too.")
     if not torch.equal(y, again):
-        raise ModelError("two calls on the same inputs differ: the model draws random numbers; fix them or call eval().")
+        raise ModelError(
+            "two calls on the same inputs differ: the model draws random numbers; fix them or call eval()."
+        )
     scale = float(y.abs().max()) + torch.finfo(y.dtype).tiny
-    if float((y[:1] - alone).abs().max()) > 1e3 * torch.finfo(y.dtype).eps * scale:
+    if any(float((y[n] - y_n).abs().max()) > 1e3 * torch.finfo(y.dtype).eps * scale for n, y_n in alone):
         raise ModelError(
             "an example's output changes with the other examples in the batch, so it has no kernel of its own; "
             "remove the coupling (batch statistics, batch-wide attention or normalisation)."

@@ -10,9 +10,18 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
 from entk_tutorial.empirical.errors import FallbackWarning
-from entk_tutorial.empirical.functional import Inputs, ModelFunction, Params, RawInputs, as_function, check_outputs
+from entk_tutorial.empirical.functional import (
+    Inputs,
+    ModelFunction,
+    Params,
+    RawInputs,
+    as_function,
+    check_outputs,
+    in_own_context,
+)
 
 
+@in_own_context
 def jacobian(
     model: nn.Module | ModelFunction,
     x: RawInputs,
@@ -54,7 +63,7 @@ def jacobian(
     fn, inputs = as_function(model), Inputs(x)
     n_outputs = check_outputs(fn, inputs)
     projection = torch.eye(n_outputs, dtype=fn.dtype, device=fn.device)
-    parts = projected_jacobian(fn, inputs, projection, fn.params, chunk_size=chunk_size)
+    parts = projected_jacobian(fn, inputs, projection, fn.params, chunk_size=chunk_size, stacklevel=4)
     flat = {name: j.flatten(2) for name, j in parts.items()}
     if by == "parameter":
         return flat
@@ -67,9 +76,18 @@ def jacobian(
 
 
 def projected_jacobian(
-    fn: ModelFunction, x: Inputs, projection: Tensor, names: Iterable[str], *, chunk_size: int | None = None
+    fn: ModelFunction,
+    x: Inputs,
+    projection: Tensor,
+    names: Iterable[str],
+    *,
+    chunk_size: int | None = None,
+    stacklevel: int = 5,
 ) -> dict[str, Tensor]:
-    """Jacobians of the projected outputs ``f @ projection.T``, for the parameters ``names``: (N, A, *shape) each."""
+    """Jacobians of the projected outputs ``f @ projection.T``, for the parameters ``names``: (N, A, *shape) each.
+
+    ``stacklevel`` counts the frames up to the user's line, where a warning belongs.
+    """
     wanted = {name: fn.params[name] for name in names}
     rest = {name: p for name, p in fn.params.items() if name not in wanted}
 
@@ -79,13 +97,16 @@ def projected_jacobian(
 
     try:
         axes = (None,) + (0,) * len(x.tensors)
-        out: dict[str, Tensor] = vmap(jacrev(single), in_dims=axes, chunk_size=chunk_size)(wanted, *x.tensors)
+        with warnings.catch_warnings():
+            # An operation without a batching rule is looped over by torch: slower inside, and nothing to act on.
+            warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
+            out: dict[str, Tensor] = vmap(jacrev(single), in_dims=axes, chunk_size=chunk_size)(wanted, *x.tensors)
     except (RuntimeError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         warnings.warn(
             f"the model cannot be vectorised over examples ({reason}); taking one backward pass an example and output.",
             FallbackWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
         return _loop(fn, x, projection, wanted, rest)
     return {name: j.detach() for name, j in out.items()}
@@ -98,9 +119,9 @@ def _loop(fn: ModelFunction, x: Inputs, projection: Tensor, wanted: Params, rest
         live = {k: p.detach().requires_grad_() for k, p in wanted.items()}
         with torch.enable_grad():
             y = fn({**rest, **live}, x.rows(slice(n, n + 1))).to(projection.dtype) @ projection.T
-        for a in range(y.shape[1]):
+        for a in range(y.shape[1] if y.requires_grad else 0):  # an example may take a branch without parameters
             grads = torch.autograd.grad(y[0, a], list(live.values()), retain_graph=True, allow_unused=True)
             for k, g in zip(live, grads, strict=True):
                 if g is not None:
-                    out[k][n, a] = g
+                    out[k][n, a] = g.to_dense() if g.is_sparse else g
     return out

@@ -9,16 +9,32 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from entk_tutorial.empirical.errors import InputError, ModelError
-from entk_tutorial.empirical.functional import Inputs, ModelFunction, RawInputs, as_function, check_outputs
+from entk_tutorial.empirical.functional import (
+    Inputs,
+    ModelFunction,
+    RawInputs,
+    as_function,
+    check_outputs,
+    in_own_context,
+)
 from entk_tutorial.empirical.jacobian import projected_jacobian
 from entk_tutorial.empirical.planning import Plan, fit_tiles
 from entk_tutorial.empirical.reductions import Reduce, Reduction, contract, parse_reduction
-from entk_tutorial.empirical.structured import Factors, certified_parameters, factors_of, record
+from entk_tutorial.empirical.structured import (
+    TOKEN_GRAM_LIMIT,
+    Factors,
+    Tap,
+    certified_parameters,
+    factors_of,
+    record,
+    rule_operations,
+)
 
 METHODS = ("auto", "jacobian", "structured")
 Tile = dict[str, Factors | Tensor]
 
 
+@in_own_context
 def empirical_ntk(
     model: nn.Module | ModelFunction,
     x1: RawInputs,
@@ -109,14 +125,18 @@ def empirical_ntk(
             block = _products(left[name], right[name], reduction)
             target = out[group]
             index = (rows, columns) if reduction.paired else (rows, slice(None), columns, slice(None))
+            mirror = block.T if reduction.paired else block.permute(2, 3, 0, 1)
+            if symmetric and rows == columns:
+                block = (block + mirror) / 2  # matrix products are symmetric to rounding only; the result is exactly
             target[index] += block
             if symmetric and rows != columns:
-                mirror = block.T if reduction.paired else block.permute(2, 3, 0, 1)
                 target[(columns, rows) if reduction.paired else (columns, slice(None), rows, slice(None))] += mirror
     finished = {g: reduction.finish(k).to(fn.dtype) for g, k in out.items()}
+    _refuse_non_finite(finished)
     return finished["total"] if by is None else finished
 
 
+@in_own_context
 def plan(
     model: nn.Module | ModelFunction,
     x1: RawInputs,
@@ -136,7 +156,7 @@ def plan(
         >>> print(plan(torch.nn.Linear(3, 2), torch.ones(4, 3), max_bytes=10**6))
         by rule: weight, bias
         by Jacobian: none
-        tiles of 4 examples; result 64.0 B, work 904.0 B, limit 976.6 KiB
+        tiles of 4 examples; result 64.0 B, work 1.0 KiB, limit 976.6 KiB
 
     Chapter: book/microscope/computing-entk.
     """
@@ -161,6 +181,16 @@ def _prepare(
     return fn, a, b, parse_reduction(reduce, n_outputs, dtype=fn.dtype, device=fn.device)
 
 
+def _refuse_non_finite(kernels: dict[str, Tensor]) -> None:
+    for group, k in kernels.items():
+        if not bool(torch.isfinite(k).all()):
+            count = int((~torch.isfinite(k)).sum())
+            raise ModelError(
+                f"the kernel ({group or 'root'}) holds {count} entries that are NaN or infinite: an output or a "
+                "derivative is not finite on some examples (log or sqrt of 0?), or it overflows this dtype."
+            )
+
+
 def _groups(fn: ModelFunction, by: str | None) -> dict[str, str]:
     """Parameter name -> name of the group it is added to."""
     rule: dict[str | None, Callable[[str], str]] = {
@@ -182,6 +212,9 @@ def _plan(
     accumulate: str,
 ) -> Plan:
     structured = {} if method == "jacobian" else certified_parameters(fn, a)
+    if structured and b is not None:  # one example alone cannot show which axis is the batch: ask the other inputs, too
+        also = certified_parameters(fn, b)
+        structured = {name: kind for name, kind in structured.items() if name in also}
     general = tuple(name for name in fn.params if name not in structured)
     if method == "structured" and general:
         raise ModelError(
@@ -192,21 +225,47 @@ def _plan(
     outputs = max(len(reduction.left), len(reduction.right))
     second = a if b is None else b
     block = 1 if reduction.paired else len(reduction.left) * len(reduction.right)
+    token_pairs = 0
     per_example = 3 * outputs * sum(fn.params[name].numel() for name in general) * size
     if structured:
         y, taps, _ = record(fn, a.rows(slice(0, 1)))
         seen = {id(t): t for ts in taps.values() for t in ts}
         per_example += size * (3 * sum(outputs * t.leaf.numel() + t.source.numel() for t in seen.values()) + y.numel())
+        written, token_pairs = _rule_elements(fn, structured, taps, reduction, second.n)
+        per_example += 2 * written * size
     return fit_tiles(
         structured=structured,
         general=general,
         n=max(a.n, second.n),
         bytes_per_example=per_example,
         bytes_per_pair=3 * size * block,
+        bytes_per_token_gram=2 * size * token_pairs,
+        token_gram_cap=2 * size * TOKEN_GRAM_LIMIT,
         result_bytes=len(set(groups.values())) * a.n * second.n * block * size,
         max_bytes=max_bytes,
         device=fn.device,
     )
+
+
+def _rule_elements(
+    fn: ModelFunction, structured: dict[str, str], taps: dict[str, list[Tap]], reduction: Reduction, n: int
+) -> tuple[int, int]:
+    """Largest temporaries of the rules: gradients written down for one example, token pairs of one pair of examples."""
+    written, token_pairs = 0, 0
+    outputs = max(len(reduction.left), len(reduction.right))
+    for name, kind in structured.items():
+        mine = taps.get(name, [])
+        if kind == "bias" or not mine:
+            continue
+        size = tuple(fn.params[name].shape)
+        tokens = sum(t.leaf.numel() // t.leaf.shape[-1] for t in mine)
+        g = (n, outputs, tokens, mine[0].leaf.shape[-1])
+        by_token, by_row = rule_operations(kind, g, g, size, paired=reduction.paired)
+        if by_row < by_token:
+            written = max(written, (1 if reduction.paired else outputs) * fn.params[name].numel())
+        elif reduction.paired:
+            token_pairs = max(token_pairs, tokens * tokens)
+    return written, token_pairs
 
 
 def _tile_pairs(n1: int, n2: int, tile: int, *, symmetric: bool) -> Iterator[tuple[slice, slice]]:
@@ -222,17 +281,17 @@ def _tile(fn: ModelFunction, x: Inputs, projection: Tensor, the_plan: Plan, work
         y, taps, broken = record(fn, x)
         if broken & set(the_plan.structured):
             raise ModelError(
-                f"{', '.join(sorted(broken))}: the layer saw another batch axis here than on the probe examples, so its "
-                "rule does not apply; take method='jacobian'."
+                f"{', '.join(sorted(broken))}: the layer saw another batch axis here than on the probe examples, so "
+                "its rule does not apply; take method='jacobian'."
             )
         used = {id(t): t for name in the_plan.structured for t in taps.get(name, [])}
         g: dict[int, list[Tensor]] = {key: [] for key in used}
-        projected = y.to(projection.dtype) @ projection.T
-        for a in range(projected.shape[1]):
-            if not used or not projected.requires_grad:
-                break
-            leaves = [t.leaf for t in used.values()]
-            grads = torch.autograd.grad(projected[:, a].sum(), leaves, retain_graph=True, allow_unused=True)
+        leaves = [t.leaf for t in used.values()]
+        for row in projection if used and y.requires_grad else ():
+            seed = row.to(y.dtype).expand_as(
+                y
+            )  # not a projected y: under the caller's no_grad that would have no graph
+            grads = torch.autograd.grad(y, leaves, seed, retain_graph=True, allow_unused=True)
             for (key, tap), value in zip(used.items(), grads, strict=True):
                 g[key].append(tap.cotangent(value))
         stacked = {key: torch.stack(values, 1) for key, values in g.items() if values}

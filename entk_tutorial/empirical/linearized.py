@@ -52,12 +52,14 @@ class LinearizedModel:
         """Form and factor the kernel of the training inputs."""
         if around not in ("model", "zero"):
             raise ValueError(f"around={around!r} is unknown; expected 'model' or 'zero'.")
-        if ridge < 0:
-            raise ValueError(f"ridge={ridge} is negative; the kernel would lose definiteness. Take 0 or more.")
-        self.fn = as_function(model)
+        if not 0 <= ridge < float("inf"):
+            raise ValueError(
+                f"ridge={ridge}; a finite number is expected, 0 or more (below, the kernel is not definite)."
+            )
+        self.fn = as_function(model, copy=True)  # the model may be trained on; the linearisation stays where it is
         self.around = around
-        self.x_train = x_train
         inputs = Inputs(x_train, "x_train")
+        self.x_train = inputs.copy()
         self.outputs = check_outputs(self.fn, inputs)
         if y_train.shape != (inputs.n, self.outputs):
             raise InputError(f"y_train has shape {tuple(y_train.shape)}; {(inputs.n, self.outputs)} is expected.")
@@ -65,13 +67,16 @@ class LinearizedModel:
             raise InputError("y_train holds a NaN or an infinity; clean the targets first.")
         kernel = empirical_ntk(self.fn, x_train, reduce="flat")
         assert isinstance(kernel, Tensor)
-        residual = y_train.to(torch.float64) - self._base(inputs)
+        residual = y_train.detach().to(torch.float64) - self._base(inputs)
         regular = kernel.to(torch.float64)
         regular.diagonal().add_(ridge)
         factor, info = torch.linalg.cholesky_ex(regular)
-        if int(info) != 0:
+        # Rounding can leave a pivot of a singular kernel just above zero; what follows would be noise, not an answer.
+        pivots = factor.diagonal().square()
+        rounding = len(kernel) * torch.finfo(kernel.dtype).eps * float(regular.diagonal().max())
+        if int(info) != 0 or float(pivots.min()) <= rounding:
             raise ValueError(
-                f"the kernel plus ridge {ridge:g} is not positive definite (pivot {int(info)} of {len(kernel)}): repeated "
+                f"the kernel plus ridge {ridge:g} is not positive definite beyond rounding ({rounding:.2g}): repeated "
                 "or dependent examples. Raise the ridge."
             )
         self.weights = torch.cholesky_solve(residual.reshape(-1, 1), factor)

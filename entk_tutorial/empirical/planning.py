@@ -84,9 +84,13 @@ def fit_tiles(
     bytes_per_pair: int,
     result_bytes: int,
     max_bytes: int | None,
+    bytes_per_token_gram: int = 0,
+    token_gram_cap: int = 0,
     device: torch.device,
 ) -> Plan:
     """Largest tile that stays below the limit.
+
+    A token Gram takes ``bytes_per_token_gram`` a pair of examples, and is cut into blocks of ``token_gram_cap``.
 
     Raises:
         MemoryPlanError: if the result alone, or a tile of one example, exceeds the limit.
@@ -96,7 +100,8 @@ def fit_tiles(
     limit = max_bytes if max_bytes is not None else int(FRACTION * free_memory(device))
 
     def work(tile: int) -> int:
-        return 2 * tile * bytes_per_example + tile * tile * bytes_per_pair
+        gram = min(tile * tile * bytes_per_token_gram, max(token_gram_cap, tile * bytes_per_token_gram))
+        return 2 * tile * bytes_per_example + tile * tile * bytes_per_pair + gram
 
     if result_bytes + work(1) > limit:
         raise MemoryPlanError(

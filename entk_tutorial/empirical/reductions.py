@@ -58,7 +58,9 @@ def parse_reduction(reduce: Reduce, n_outputs: int, *, dtype: torch.dtype, devic
             raise ValueError(f"reduce={reduce!r}: a pair of class indices (c, d) is expected.")
         for c in reduce:
             if not 0 <= c < n_outputs:
-                raise ValueError(f"reduce={reduce!r}: class {c} is outside [0, {n_outputs}); the model has {n_outputs}.")
+                raise ValueError(
+                    f"reduce={reduce!r}: class {c} is outside [0, {n_outputs}); the model has {n_outputs}."
+                )
         return Reduction(eye[reduce[0] : reduce[0] + 1], eye[reduce[1] : reduce[1] + 1], True, reduce)
     if reduce in ("full", "flat"):
         return Reduction(eye, eye, False, reduce)

@@ -47,7 +47,7 @@ class Config:
     """Settings, at the paper's scale by default.
 
     Attributes:
-        p: modulus, odd, at least 3.
+        p: modulus, odd, at least 5 (for 3 the two windows fill the space, and no eigenvalue is left behind them).
         hidden: H, neurons.
         train_fraction: share of the p*p pairs trained on.
         epochs: full-batch steps; 0 measures the untrained network.
@@ -74,7 +74,9 @@ class Config:
         """Refuse settings that cannot be run."""
         for fraction in (self.train_fraction, self.low_data_fraction):
             modular_task(self.p, fraction, 0)  # checks modulus and fraction, with their reasons
-        if self.hidden < 1 or self.epochs < 0 or self.kernel_every < 1 or self.lr <= 0 or self.weight_decay < 0:
+        if self.p < 5:
+            raise ValueError(f"p={self.p}: the two windows fill all {self.p**2} directions; take an odd p from 5 on.")
+        if self.hidden < 1 or self.epochs < 0 or self.kernel_every < 1 or not (self.lr > 0 and self.weight_decay >= 0):
             raise ValueError(
                 f"hidden={self.hidden}, epochs={self.epochs}, kernel_every={self.kernel_every}, lr={self.lr}, "
                 f"weight_decay={self.weight_decay}: hidden, kernel_every and lr must be positive, the others not "
@@ -132,7 +134,9 @@ def measure_network(config: Config, model: QuadraticMLP) -> tuple[dict[str, floa
     numbers |= {
         f"layer1_{k}": first[k] for k in ("cliff1_ratio", "window1_n", "window2_sum", "window2_diff") if k in first
     }
-    numbers |= {f"layer2_{k}": second[k] for k in ("cliff1_ratio", "window1_sum", "window1_diff", "window1_n")}
+    numbers |= {
+        f"layer2_{k}": second[k] for k in ("cliff1_ratio", "window1_sum", "window1_diff", "window1_n") if k in second
+    }
     windows = modular_windows(config.p)
     numbers["rotation_recovered"] = rotate(spectra["fc1"].vectors[:, windows.first], config.p, "axes").recovered()
     numbers["rotation_one_shot"] = rotate(
@@ -159,7 +163,8 @@ def _baselines(
     """Controls that need no further training."""
     p, windows, features = config.p, modular_windows(config.p), fourier_features(config.p)
     generator = torch.Generator().manual_seed(seed)
-    out: dict[str, dict[str, float]] = {}
+    wide = {"cliff1_ratio": initial_cliff(p, 8 * config.hidden, seed)}
+    out: dict[str, dict[str, float]] = {"untrained_wide": wide}
 
     x = modular_task(p, 0.5, 0).inputs
     gram = top_eigenpairs((x @ x.T).double())
@@ -302,7 +307,7 @@ def run(
 
     Example:
         >>> result = run(Config(p=7, hidden=64, epochs=0, kernel_every=1), seeds=[0])
-        >>> result.metrics["window1_n"][0] > 5       # of 6, and nothing was learned
+        >>> bool(result.metrics["window1_n"][0] > 5)       # of 6, and nothing was learned
         True
     """
     return run_experiment(EXPERIMENT, config, seeds, results_dir=results_dir, progress=progress)

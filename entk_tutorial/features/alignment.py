@@ -39,21 +39,35 @@ def _group_means(f: Tensor, center: Center) -> Tensor:
     return f.mean(0, keepdim=True).expand_as(f) if center else torch.zeros_like(f)
 
 
-def orthonormal_basis(f: Tensor, *, center: Center = True, rank_tolerance: float = 1e-10) -> Tensor:
+def _rounding(f: Tensor) -> float:
+    """Singular values below this share of the norm are rounding, in the precision that ``f`` came in."""
+    return max(1e-10, max(f.shape) * torch.finfo(f.dtype).eps) if f.is_floating_point() else 1e-10
+
+
+def orthonormal_basis(f: Tensor, *, center: Center = True, rank_tolerance: float | None = None) -> Tensor:
     """Orthonormal basis of the centred span of the columns of ``f``: (N, rank), float64.
 
+    Args:
+        f: (N, k), any real dtype.
+        center: as in :func:`subspace_overlap`.
+        rank_tolerance: singular values below this share of the norm of ``f`` are rounding; None goes by the dtype, so
+            that a dependent column in single precision does not count as a direction of its own.
+
     Raises:
-        ValueError: if nothing is left after centring.
+        ValueError: if nothing is left after centring, or if ``f`` is not finite.
     """
+    if not bool(torch.isfinite(f).all()):
+        raise ValueError("a column holds a NaN or an infinity; its span is not defined.")
+    rank_tolerance = _rounding(f) if rank_tolerance is None else rank_tolerance
     f = f.double()
     scale = float(f.norm())
     rest = f - _group_means(f, center)
     left, s, _ = torch.linalg.svd(rest, full_matrices=False)
     keep = s > rank_tolerance * scale
     if not bool(keep.any()):
-        raise ValueError(
-            "the features are constant (or zero): their centred span is empty. Pass center=False to keep it."
-        )
+        if center is False:
+            raise ValueError("the columns are zero: their span is empty. Leave them out.")
+        raise ValueError("the columns are constant (or zero): the centred span is empty. Pass center=False to keep it.")
     return left[:, keep]
 
 
@@ -201,12 +215,13 @@ def cosine_heatmap(u: Tensor, f: Tensor, *, center: Center = True) -> Tensor:
     Raises:
         ValueError: different row counts, a zero direction, or a constant feature.
     """
-    if u.shape[0] != f.shape[0]:
-        raise ValueError(f"u has {u.shape[0]} rows and f {f.shape[0]}; both run over the same inputs.")
-    u, f = u.double(), f.double()
+    if u.ndim != 2 or f.ndim != 2 or u.shape[0] != f.shape[0]:
+        raise ValueError(f"u {tuple(u.shape)} and f {tuple(f.shape)} must be (N, d) and (N, k) over the same N inputs.")
+    u, f, tolerance = u.double(), f.double(), _rounding(f)
+    before = f.norm(dim=0)
     f = f - _group_means(f, center)
     lengths_u, lengths_f = u.norm(dim=0), f.norm(dim=0)
-    if bool((lengths_u == 0).any()) or bool((lengths_f <= 1e-12 * f.shape[0] ** 0.5).any()):
+    if bool((lengths_u == 0).any()) or bool((lengths_f <= tolerance * before).any()):
         raise ValueError("a zero direction or a constant feature has no angle; drop it.")
     return ((u / lengths_u).T @ (f / lengths_f)).abs()
 
@@ -234,12 +249,13 @@ def activation_pca(activations: Tensor, k: int, *, remove: Tensor | None = None)
 
     Chapter: book/microscope/modular-mlp.
     """
-    a = activations.detach().double()
+    a, tolerance = activations.detach().double(), _rounding(activations)
+    scale = float(a.norm())  # before the removal: what rounding leaves behind is no direction
     if remove is not None:
         q = orthonormal_basis(remove, center=False)
         a = a - q @ (q.T @ a)
     left, s, _ = torch.linalg.svd(a, full_matrices=False)
-    rank = int((s > 1e-10 * s[0]).sum())
+    rank = int((s > tolerance * scale).sum())
     if not 1 <= k <= rank:
         raise ValueError(f"k={k}; the activations have rank {rank} after the removal. Ask for at most that.")
     return left[:, :k]

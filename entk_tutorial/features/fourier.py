@@ -3,6 +3,7 @@ r"""Ground truth of modular addition: functions of n, of m, of n + m and of n - 
 from __future__ import annotations
 
 import math
+from operator import index
 
 import torch
 from torch import Tensor
@@ -15,8 +16,12 @@ def check_modulus(p: int) -> None:
     """Refuse a modulus for which the families do not exist.
 
     Raises:
-        ValueError: p below 3, or even.
+        ValueError: p below 3, even, or no integer.
     """
+    try:
+        index(p)
+    except TypeError as error:
+        raise ValueError(f"p={p!r} is a {type(p).__name__}; an integer modulus is expected.") from error
     if p < 3:
         raise ValueError(f"p={p}; modular addition needs a modulus of at least 3.")
     if p % 2 == 0:
@@ -154,6 +159,8 @@ def plane_energy(u: Tensor, p: int, families: tuple[str, ...] = FAMILIES, *, ord
         raise ValueError(f"u has shape {tuple(u.shape)}; ({p * p}, d) is expected: one row for each pair modulo {p}.")
     u = u.double()
     energy = u.pow(2).sum(0)
+    if not bool(torch.isfinite(energy).all()):
+        raise ValueError("u holds a NaN or an infinity; its energy has no shares.")
     if bool((energy == 0).any()):
         raise ValueError("u has a zero column; it has no direction and no frequency.")
     return torch.einsum("fknc,nd->fkcd", fourier_planes(p, families, order=order), u).pow(2).sum(2) / energy
@@ -225,6 +232,6 @@ def weight_frequencies(weights: Tensor, p: int) -> Tensor:
         raise ValueError(f"weights have shape {tuple(weights.shape)}; (H, {p}) is expected, one column a residue.")
     power = torch.fft.rfft(weights.double(), dim=1)[:, 1:].abs().square()
     total = power.sum(1, keepdim=True)
-    if bool((total == 0).any()):
+    if bool((total <= 1e-20 * p * weights.double().square().sum(1, keepdim=True)).any()):  # rounding of a constant
         raise ValueError("a neuron's weights do not vary with the digit; it has no frequency.")
     return power / total

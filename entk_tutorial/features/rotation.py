@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from entk_tutorial.features.alignment import orthonormal_basis
 from entk_tutorial.features.fourier import FAMILIES, check_modulus, place_of_digit, plane_energy, residues
 
 PAIRS = {"axes": ("n", "m"), "diagonals": ("sum", "diff")}
@@ -105,7 +106,7 @@ def rotate(
         Rotation: the Laplacian brings the Fourier basis along, so quote the controls beside its scores.
 
     Raises:
-        ValueError: unknown pair or method, rows other than p*p.
+        ValueError: unknown pair or method, rows other than p*p, columns that depend on each other.
 
     Source: [Lin 2025], v3. Chapter: book/microscope/modular-mlp.
     """
@@ -116,7 +117,9 @@ def rotate(
     if u.ndim != 2 or u.shape[0] != p * p:
         raise ValueError(f"u has shape {tuple(u.shape)}; ({p * p}, d) is expected: one row for each pair modulo {p}.")
     first, second = PAIRS[pair]
-    q = torch.linalg.qr(u.double())[0]
+    q = orthonormal_basis(u, center=False)
+    if q.shape[1] != u.shape[1]:
+        raise ValueError(f"the {u.shape[1]} columns of u span {q.shape[1]} dimensions only; drop the dependent ones.")
     lap_a, lap_b = (cycle_laplacian(p, f, order=order) for f in (first, second))
     a, b = q.T @ lap_a @ q, q.T @ lap_b @ q
     if method == "one-shot":

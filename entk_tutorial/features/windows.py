@@ -132,6 +132,10 @@ def chance_on_rows(p: int, family: str, rows: Tensor, *, draws: int = 20, seed: 
         True
     """
     features = fourier_features(p)
+    if family not in features:
+        raise ValueError(f"family={family!r} is unknown; expected one of {', '.join(features)}.")
+    if draws < 1:
+        raise ValueError(f"draws={draws}; at least one random window is expected.")
     known = torch.cat([torch.ones(p * p, 1, dtype=torch.float64), features["n"], features["m"]], 1)
     basis = orthonormal_basis(known, center=False)
     generator = torch.Generator().manual_seed(seed)

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from entk_tutorial.features.fourier import check_modulus
 
@@ -41,8 +42,9 @@ class QuadraticMLP(nn.Module):
         if hidden < 1:
             raise ValueError(f"hidden={hidden}; at least one neuron is expected.")
         self.p, self.hidden = p, hidden
-        self.fc1 = nn.Linear(2 * p, hidden, bias=False)
-        self.fc2 = nn.Linear(hidden, p, bias=False)
+        # skip_init: the usual initialisation would draw from the caller's generator, and be overwritten.
+        self.fc1 = skip_init(nn.Linear, 2 * p, hidden, bias=False)
+        self.fc2 = skip_init(nn.Linear, hidden, p, bias=False)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             self.fc1.weight.normal_(generator=generator)
@@ -88,8 +90,9 @@ def expected_initial_kernel(x1: Tensor, x2: Tensor, p: int, hidden: int) -> dict
     Derived in book/microscope/modular-mlp.
     """
     for name, x in (("x1", x1), ("x2", x2)):
-        halves = x.double().reshape(len(x), 2, -1)
-        if x.shape[1] != 2 * p or not bool(((halves == 0) | (halves == 1)).all() and (halves.sum(2) == 1).all()):
+        fits = x.ndim == 2 and len(x) > 0 and x.shape[1] == 2 * p
+        halves = x.double().reshape(len(x), 2, p) if fits else x
+        if not fits or not bool(((halves == 0) | (halves == 1)).all() and (halves.sum(2) == 1).all()):
             raise ValueError(f"{name} must hold two one-hot vectors of length {p} side by side, shape (N, {2 * p}).")
     s = x1.double() @ x2.double().T
     unit = 1.0 / (p * hidden)

@@ -22,7 +22,8 @@ from torch import Tensor
 from entk_tutorial.empirical.reductions import contract
 from entk_tutorial.empirical.structured.taps import Tap
 
-_BLOCK = 1 << 24  # elements of one temporary token Gram: 64 MB in float32
+TOKEN_GRAM_LIMIT = 1 << 24
+"""Elements of one temporary token Gram: 64 MB in float32."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Factors:
             similar = self._similarity(other, slice(None), slice(None), slice(None))
             return similar * contract(self.g.flatten(2), other.g.flatten(2), paired=True)
         out = self.g.new_empty((n1, n2))
-        step = max(1, _BLOCK // (t1 * t2 * n2))
+        step = max(1, TOKEN_GRAM_LIMIT // (t1 * t2 * n2))
         right = other.g.permute(0, 2, 1, 3).reshape(n2 * t2, a * o)
         for start in range(0, n1, step):
             rows = slice(start, min(start + step, n1))

@@ -11,7 +11,7 @@ is not the first). So every parameter's taps are certified against autograd befo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +68,7 @@ def ruled_parameters(fn: ModelFunction) -> dict[str, str]:
             name = names[id(p)]
             kind = "none"
             if _has_plain_forward(module):
-                kind = "bias" if attribute == "bias" else type(module).__name__.lower()
+                kind = {"bias": "bias", "weight": type(module).__name__.lower()}.get(attribute, "none")
             found.setdefault(name, set()).add(kind if kind in ("linear", "embedding", "bias") else "none")
     return {n: k.pop() for n, k in found.items() if n in fn.params and len(k) == 1 and "none" not in k}
 
@@ -92,7 +92,7 @@ def _hooks(fn: ModelFunction, n: int, taps: dict[str, list[Tap]], broken: set[st
                     return None
                 leaf = torch.zeros_like(out, requires_grad=True)
                 # A copy: the model may overwrite the input in place before we use it.
-                kept = source.detach().clone()
+                kept = source.detach().clone().long() if axes == 1 else source.detach().clone()
                 rows = None
                 if isinstance(layer, nn.Embedding):
                     kept = kept.reshape(n, -1)
@@ -119,11 +119,12 @@ def record(fn: ModelFunction, x: Inputs) -> tuple[Tensor, dict[str, list[Tap]], 
 
 
 def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
-    """Parameters whose taps reproduce autograd's gradient on up to eight examples.
+    """Parameters whose taps reproduce autograd's gradient on up to eight examples, one by one.
 
-    The cotangent is random on half of the examples and zero on the others. A layer whose batch axis is not the first,
-    or that mixes examples, then shows a cotangent where none should be; a parameter that is also used outside its
-    layer shows a gradient that the taps do not add up to. Either sends the parameter the general way.
+    The cotangent is random on one example and zero on the others, for each of them in turn. A layer whose batch axis is
+    not the first, or that sees the examples in another order, then shows a cotangent where none should be; a parameter
+    that is also used outside its layer shows a gradient that the taps do not add up to. Either sends the parameter the
+    general way.
     """
     kinds = ruled_parameters(fn)
     if not kinds:
@@ -134,29 +135,40 @@ def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
     broken: set[str] = set()
     with torch.enable_grad(), _hooks(fn, few.n, taps, broken):
         y = fn(live, few)
+    if not y.requires_grad:
+        return {name: kind for name, kind in kinds.items() if name not in broken}  # no output depends on any of them
     generator = torch.Generator().manual_seed(0)  # private, so that the caller's random state is not touched
     cotangent = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
-    silent = torch.arange(few.n, device=y.device) % 2 == 1
-    cotangent[silent] = 0
     leaves = {id(t): t.leaf for ts in taps.values() for t in ts}
-    wanted = [live[n] for n in kinds]
-    grads = torch.autograd.grad((y * cotangent).sum(), [*wanted, *leaves.values()], allow_unused=True)
-    by_leaf = dict(zip(leaves, grads[len(wanted) :], strict=True))
-    accepted = {}
-    for (name, kind), truth in zip(kinds.items(), grads, strict=False):
-        if name in broken:
-            continue
-        total = torch.zeros_like(live[name], requires_grad=False)
-        clean = True
-        for tap in taps.get(name, []):
-            g = tap.cotangent(by_leaf[id(tap)])
-            clean = clean and not bool(g[silent].any())
-            total = total + _weight_gradient(kind, tap, g, total)
-        truth = torch.zeros_like(total) if truth is None else truth
-        tolerance = 1e3 * torch.finfo(total.dtype).eps * (truth.norm() + total.norm())
-        if clean and bool((truth - total).norm() <= tolerance):
-            accepted[name] = kind
+    accepted = {name: kind for name, kind in kinds.items() if name not in broken}
+    for n in range(few.n):
+        if not accepted:
+            break
+        wanted, only = [live[name] for name in accepted], torch.zeros_like(y)
+        only[n] = cotangent[n]
+        grads = torch.autograd.grad(y, [*wanted, *leaves.values()], only, retain_graph=True, allow_unused=True)
+        by_leaf = dict(zip(leaves, grads[len(wanted) :], strict=True))
+        accepted = {
+            name: kind
+            for (name, kind), truth in zip(accepted.items(), grads, strict=False)
+            if _agrees(kind, taps.get(name, []), by_leaf, truth, live[name].detach(), n)
+        }
     return accepted
+
+
+def _agrees(
+    kind: str, taps: list[Tap], by_leaf: Mapping[int, Tensor | None], truth: Tensor | None, weight: Tensor, n: int
+) -> bool:
+    """Whether the taps give example n's gradient as autograd does, and keep to example n."""
+    total = torch.zeros_like(weight)
+    for tap in taps:
+        g = tap.cotangent(by_leaf[id(tap)])
+        if bool(g[:n].any()) or bool(g[n + 1 :].any()):
+            return False
+        total = total + _weight_gradient(kind, tap, g, total)
+    expected = torch.zeros_like(weight) if truth is None else truth.to_dense() if truth.is_sparse else truth
+    tolerance = 1e3 * torch.finfo(total.dtype).eps * (expected.norm() + total.norm())
+    return bool((expected - total).norm() <= tolerance)
 
 
 def _weight_gradient(kind: str, tap: Tap, g: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,255 @@
+"""The kernel against the definition: every case, reduction, grouping, method and dtype."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from entk_tutorial.empirical import FallbackWarning, empirical_ntk, functional, plan
+
+from .cases import CASES, assert_near, build, cast, reduced, reference, vectors
+
+BY_NAME = {case.name: case for case in CASES}
+REDUCTIONS = ("full", "flat", "trace", "mean_logit", (0, 0), (0, 1))
+
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+
+
+@pytest.fixture
+def quiet():
+    """A slower way is fine where a test asks for numbers only; test_fallback_is_announced asks for the warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FallbackWarning)
+        yield
+
+
+@pytest.mark.usefixtures("quiet")
+@every_case
+@pytest.mark.parametrize("method", ["auto", "jacobian"])
+def test_every_reduction_and_grouping_agrees_with_the_definition(case, method):
+    model, x = build(case), case.inputs(case.n, 0)
+    truth = reference(model, cast(x, torch.float64))
+    classes = next(iter(truth.values())).shape[-1]
+    for reduce in REDUCTIONS if method == "auto" else ("full", "mean_logit", (0, 1)):
+        if isinstance(reduce, tuple) and max(reduce) >= classes:
+            continue
+        expected = {name: reduced(k, reduce) for name, k in truth.items()}
+        total = sum(expected.values())
+        parts = empirical_ntk(model, x, reduce=reduce, by="parameter", method=method)
+        assert list(parts) == list(expected)
+        for name, part in parts.items():
+            assert_near(part + total, expected[name] + total, 1e-10)  # the total sets the scale: a share may be zero
+    assert_near(empirical_ntk(model, x, method=method), reduced(sum(truth.values()), "trace"), 1e-10)
+
+
+@pytest.mark.usefixtures("quiet")
+@every_case
+def test_two_sets_of_inputs_in_both_orders(case):
+    model, x1, x2 = build(case), case.inputs(case.n, 0), case.inputs(3, 1)
+    expected = sum(reference(model, cast(x1, torch.float64), cast(x2, torch.float64)).values())
+    assert_near(empirical_ntk(model, x1, x2, reduce="full"), expected, 1e-10)
+    assert_near(empirical_ntk(model, x2, x1, reduce="trace"), reduced(expected, "trace").T, 1e-10)
+
+
+@pytest.mark.usefixtures("quiet")
+@every_case
+def test_one_example_against_many(case):
+    model, x1, x2 = build(case), case.inputs(1, 2), case.inputs(6, 1)
+    expected = reduced(sum(reference(model, cast(x1, torch.float64), cast(x2, torch.float64)).values()), "trace")
+    assert_near(empirical_ntk(model, x1, x2), expected, 1e-10)
+
+
+@pytest.mark.usefixtures("quiet")
+@every_case
+def test_single_precision(case):
+    model = build(case, torch.float32)
+    expected = sum(reference(model.double(), case.inputs(case.n, 0)).values())
+    model, x = model.float(), cast(case.inputs(case.n, 0), torch.float32)
+    for method in ("auto", "jacobian"):
+        found = empirical_ntk(model, x, reduce="full", method=method)
+        assert found.dtype == torch.float32 and not found.requires_grad
+        assert_near(found, expected, 1e-5)
+    assert_near(empirical_ntk(model, x, reduce="full", accumulate="float64"), expected, 1e-5)
+
+
+@pytest.mark.usefixtures("quiet")
+@every_case
+def test_small_tiles_give_the_same_numbers(case):
+    model, x = build(case), case.inputs(9, 0)
+    whole = empirical_ntk(model, x, reduce="flat", by="layer")
+    generous = plan(model, x, reduce="flat", by="layer", max_bytes=10**9)
+    assert generous.tile == 9
+    limit = generous.result_bytes + generous.tile_bytes // 4
+    assert 1 <= plan(model, x, reduce="flat", by="layer", max_bytes=limit).tile < 9
+    tiled = empirical_ntk(model, x, reduce="flat", by="layer", max_bytes=limit)
+    scale = sum(whole.values())
+    for layer, k in tiled.items():
+        assert_near(k + scale, whole[layer] + scale, 1e-12)
+
+
+@pytest.mark.usefixtures("quiet")
+@every_case
+def test_layers_sum_their_parameters(case):
+    model, x = build(case), case.inputs(case.n, 0)
+    layers, parameters = (empirical_ntk(model, x, by=by) for by in ("layer", "parameter"))
+    assert set(layers) == {name.rpartition(".")[0] for name in parameters}
+    scale = sum(parameters.values())
+    for layer, k in layers.items():
+        mine = [v for name, v in parameters.items() if name.rpartition(".")[0] == layer]
+        assert_near(k + scale, sum(mine) + scale, 1e-12)
+
+
+@pytest.mark.usefixtures("quiet")
+@every_case
+def test_nothing_of_the_caller_is_touched(case):
+    model, x = build(case), case.inputs(case.n, 0)
+    kept_x = cast(x, torch.float64)
+    for p in model.parameters():
+        p.grad = torch.full_like(p, 7.0)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    flags = [(p.requires_grad, id(p)) for p in model.parameters()]
+    modes = [m.training for m in model.modules()]
+    random = torch.get_rng_state()
+    empirical_ntk(model, x, case.inputs(3, 1), by="layer")
+
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert all(bool((p.grad == 7.0).all()) for p in model.parameters())
+    assert flags == [(p.requires_grad, id(p)) for p in model.parameters()]
+    assert modes == [m.training for m in model.modules()]
+    assert torch.equal(random, torch.get_rng_state())
+    assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
+    unpack = {torch.Tensor: lambda t: [t], tuple: list, dict: lambda d: list(d.values())}[type(x)]
+    assert all(torch.equal(a, b) for a, b in zip(unpack(x), unpack(kept_x), strict=True))
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.rules is not None], ids=lambda c: c.name)
+def test_rules_are_used_where_they_hold_and_nowhere_else(case):
+    assert tuple(plan(build(case), case.inputs(case.n, 0)).structured) == case.rules
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.warns], ids=lambda c: c.name)
+def test_fallback_is_announced(case):
+    with pytest.warns(FallbackWarning, match="one backward pass an example and output"):
+        empirical_ntk(build(case), case.inputs(case.n, 0))
+
+
+def test_batch_order_permutes_rows_and_columns():
+    model, x = build(BY_NAME["pooled sequence"]), BY_NAME["pooled sequence"].inputs(6, 0)
+    order = torch.tensor([3, 1, 5, 0, 4, 2])
+    assert_near(empirical_ntk(model, x[order]), empirical_ntk(model, x)[order][:, order], 1e-12)
+
+
+def test_flat_kernel_is_symmetric_and_positive_semi_definite():
+    for name in ("pooled sequence", "tied unembedding", "attention, einsum"):
+        model, x = build(BY_NAME[name]), BY_NAME[name].inputs(6, 0)
+        k = empirical_ntk(model, x, reduce="flat")
+        assert torch.equal(k, k.T)  # not to rounding: exactly, tiled or not
+        tiled = empirical_ntk(model, x, reduce="flat", max_bytes=k.nbytes + 60_000)
+        assert torch.equal(tiled, tiled.T)
+        assert float(torch.linalg.eigvalsh(k).min()) > -1e-12 * float(k.trace())
+
+
+def test_same_inputs_twice_is_the_symmetric_kernel():
+    model, x = build(BY_NAME["embedding"]), BY_NAME["embedding"].inputs(6, 0)
+    assert_near(empirical_ntk(model, x, x, reduce="full"), empirical_ntk(model, x, reduce="full"), 1e-12)
+
+
+def test_functional_agrees_with_the_module():
+    model, x = build(BY_NAME["pooled sequence"]), BY_NAME["pooled sequence"].inputs(5, 0)
+    params = {k: p.detach() for k, p in model.named_parameters()}
+    f = functional(lambda q, x: torch.func.functional_call(model, q, (x,)), params)
+    for reduce in REDUCTIONS:
+        assert_near(empirical_ntk(f, x, reduce=reduce), empirical_ntk(model, x, reduce=reduce), 1e-12)
+    assert set(empirical_ntk(f, x, by="layer")) == {"up", "down"}
+
+
+def test_functional_with_tuple_and_dict_inputs():
+    w = torch.tensor([[2.0], [3.0]], dtype=torch.float64)
+    x, s = vectors(4, 0)[:, :2], torch.arange(1.0, 5).double()
+    f = functional(lambda q, x, s: s[:, None] * (x @ q["w"]), {"w": w})
+    expected = s[:, None] * (x @ x.T) * s
+    assert_near(empirical_ntk(f, (x, s)), expected, 1e-12)
+    assert_near(empirical_ntk(f, {"s": s, "x": x}), expected, 1e-12)
+
+
+def test_under_no_grad_in_inference_mode_and_with_inputs_that_require_gradients():
+    case = BY_NAME["applied twice"]
+    model, x = build(case), case.inputs(4, 0)
+    expected = empirical_ntk(model, x)
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            found = [empirical_ntk(model, x.clone(), method=m) for m in ("auto", "jacobian")]
+        for k in (*found, empirical_ntk(model, x.clone().requires_grad_())):
+            assert_near(k, expected, 1e-12)
+            assert not k.requires_grad and not k.is_inference()
+
+
+def test_a_model_without_any_path_to_its_parameters_has_kernel_zero():
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.fc(x).detach()
+
+    x = torch.ones(3, 3)
+    for method in ("auto", "jacobian"):
+        assert torch.equal(empirical_ntk(Detached(), x, method=method), torch.zeros(3, 3))
+
+
+def test_hooks_are_removed_when_the_model_fails():
+    class Picky(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, x):
+            y = self.fc(x)
+            if torch.is_grad_enabled() and y.requires_grad:
+                raise ArithmeticError("no gradients today")
+            return y
+
+    model = Picky()
+    with pytest.raises(ArithmeticError):
+        empirical_ntk(model, torch.ones(2, 3))
+    assert not model.fc._forward_hooks
+
+
+def test_forward_that_draws_and_ignores_random_numbers_leaves_the_global_state():
+    class Wasteful(nn.Linear):
+        def forward(self, x):
+            torch.rand(3)
+            return super().forward(x)
+
+    model = nn.Sequential(Wasteful(3, 2))
+    before = torch.get_rng_state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FallbackWarning)
+        empirical_ntk(model, torch.ones(4, 3))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_large_batches_go_through_the_same_rules_as_the_probe():
+    case = BY_NAME["embedding, padding"]
+    model, x = build(case), case.inputs(40, 0)
+    assert_near(empirical_ntk(model, x, by="parameter")["embed.weight"],
+                empirical_ntk(model, x, by="parameter", method="jacobian")["embed.weight"], 1e-12)  # fmt: skip
+
+
+def test_structured_method_where_everything_has_a_rule():
+    case = BY_NAME["pooled sequence"]
+    model, x = build(case), case.inputs(5, 0)
+    assert_near(empirical_ntk(model, x, method="structured"), empirical_ntk(model, x, method="jacobian"), 1e-12)
+
+
+def test_an_embedding_that_rescales_its_weight_does_not_rescale_the_callers():
+    model = nn.Sequential(nn.Embedding(6, 3, max_norm=0.5), nn.Flatten(), nn.Linear(12, 2)).double()
+    before, x = model[0].weight.detach().clone(), BY_NAME["embedding"].inputs(4, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FallbackWarning)
+        found = empirical_ntk(model, x)
+    assert torch.equal(model[0].weight, before)
+    assert_near(found, reduced(sum(reference(model, x).values()), "trace"), 1e-10)
