@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
+
+WIDTH = 80
+"""Columns at which a message wraps, so that it fits the page."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Answer:
 
     def __repr__(self) -> str:
         """What the reader sees."""
-        return f"{'Right.' if self.right else 'Not yet.'} {self.message}"
+        return textwrap.fill(f"{'Right.' if self.right else 'Not yet.'} {self.message}", WIDTH)
 
 
 def close(given: float, expected: float, tolerance: float = 1e-6) -> bool:
