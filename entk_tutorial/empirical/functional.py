@@ -257,7 +257,7 @@ def check_outputs(fn: ModelFunction, x: Inputs) -> int:
     probe = torch.linspace(0, x.n - 1, min(x.n, 4)).long().unique()
     few = x.rows(probe.to(x.device))
     with torch.no_grad(), torch.random.fork_rng(devices=_cuda_indices(fn.device)):
-        y, again = fn(fn.params, few), fn(fn.params, few)
+        y, again = _run(fn, few), _run(fn, few)
         # First and last: where an example sees those before it only (a cumulative sum), the first one shows nothing.
         alone = [(n, fn(fn.params, few.rows(slice(n, n + 1)))) for n in {0, few.n - 1}]
     if not isinstance(y, Tensor):
@@ -280,6 +280,18 @@ def check_outputs(fn: ModelFunction, x: Inputs) -> int:
             "remove the coupling (batch statistics, batch-wide attention or normalisation)."
         )
     return int(y.shape[1])
+
+
+def _run(fn: ModelFunction, x: Inputs) -> Tensor:
+    """One forward pass; torch's complaint about shapes or dtypes comes back with what was given."""
+    try:
+        return fn(fn.params, x)
+    except (RuntimeError, TypeError, IndexError) as error:
+        given = ", ".join(f"{tuple(t.shape[1:])} of {str(t.dtype).removeprefix('torch.')}" for t in x.tensors)
+        raise ModelError(
+            f"the model cannot be called on these inputs (per example: {given}; parameters are "
+            f"{str(fn.dtype).removeprefix('torch.')}): {str(error).strip().splitlines()[0]}"
+        ) from error
 
 
 def _cuda_indices(device: torch.device) -> list[int]:

@@ -64,7 +64,7 @@ def jacobian(
     n_outputs = check_outputs(fn, inputs)
     projection = torch.eye(n_outputs, dtype=fn.dtype, device=fn.device)
     parts = projected_jacobian(fn, inputs, projection, fn.params, chunk_size=chunk_size, stacklevel=4)
-    flat = {name: j.flatten(2) for name, j in parts.items()}
+    flat = {name: j.reshape(*j.shape[:2], -1) for name, j in parts.items()}
     if by == "parameter":
         return flat
     if by is None:

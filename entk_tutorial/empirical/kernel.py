@@ -2,13 +2,14 @@ r"""The empirical neural tangent kernel of a finite network, exactly."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from entk_tutorial.empirical.errors import InputError, ModelError
+from entk_tutorial.empirical.errors import FallbackWarning, InputError, ModelError
 from entk_tutorial.empirical.functional import (
     Inputs,
     ModelFunction,
@@ -104,16 +105,52 @@ def empirical_ntk(
         raise ValueError(f"by={by!r} is unknown; expected None, 'layer' or 'parameter'.")
     fn, a, b, reduction = _prepare(model, x1, x2, reduce)
     groups = _groups(fn, by)
-    the_plan = _plan(fn, a, b, reduction, groups, method, max_bytes, accumulate)
-    work = torch.float64 if accumulate == "float64" else fn.dtype
+    without_rule: set[str] = set()
+    while True:
+        the_plan = _plan(fn, a, b, reduction, groups, method, max_bytes, accumulate, without_rule)
+        work = torch.float64 if accumulate == "float64" else fn.dtype
+        try:
+            kernels = _assemble(fn, a, b, reduction, groups, the_plan, work, progress=progress)
+        except _BrokenTapsError as broken:
+            # Routing by value: a layer that saw all probe examples may see only some of a tile.
+            without_rule |= broken.names
+            warnings.warn(
+                f"{', '.join(sorted(broken.names))}: the layer does not see every example of a batch, so its rule does "
+                "not apply; taking Jacobians for it.",
+                FallbackWarning,
+                stacklevel=3,
+            )
+            continue
+        return kernels["total"] if by is None else kernels
+
+
+class _BrokenTapsError(Exception):
+    """A layer with a certified rule saw another batch than the one it was given."""
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+def _assemble(
+    fn: ModelFunction,
+    a: Inputs,
+    b: Inputs | None,
+    reduction: Reduction,
+    groups: dict[str, str],
+    the_plan: Plan,
+    work: torch.dtype,
+    *,
+    progress: bool,
+) -> dict[str, Tensor]:
+    """Add up the products of all pairs of tiles, group by group."""
     symmetric = b is None and reduction.symmetric
     second = a if b is None else b
     axes = (a.n, second.n) if reduction.paired else (a.n, len(reduction.left), second.n, len(reduction.right))
     out = {g: torch.zeros(axes, dtype=work, device=fn.device) for g in groups.values()}
     pairs = list(_tile_pairs(a.n, second.n, the_plan.tile, symmetric=symmetric))
     held: tuple[slice | None, Tile] = (None, {})
-    bar = tqdm(pairs, desc="kernel tiles", disable=not progress, leave=False)
-    for rows, columns in bar:
+    for rows, columns in tqdm(pairs, desc="kernel tiles", disable=not progress, leave=False):
         if held[0] != rows:
             held = (rows, _tile(fn, a.rows(rows), reduction.left, the_plan, work))
         left = held[1]
@@ -133,7 +170,7 @@ def empirical_ntk(
                 target[(columns, rows) if reduction.paired else (columns, slice(None), rows, slice(None))] += mirror
     finished = {g: reduction.finish(k).to(fn.dtype) for g, k in out.items()}
     _refuse_non_finite(finished)
-    return finished["total"] if by is None else finished
+    return finished
 
 
 @in_own_context
@@ -161,7 +198,7 @@ def plan(
     Chapter: book/microscope/computing-entk.
     """
     fn, a, b, reduction = _prepare(model, x1, x2, reduce)
-    return _plan(fn, a, b, reduction, _groups(fn, by), "auto", max_bytes, "native")
+    return _plan(fn, a, b, reduction, _groups(fn, by), "auto", max_bytes, "native", set())
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -210,8 +247,10 @@ def _plan(
     method: str,
     max_bytes: int | None,
     accumulate: str,
+    without_rule: set[str],
 ) -> Plan:
     structured = {} if method == "jacobian" else certified_parameters(fn, a)
+    structured = {name: kind for name, kind in structured.items() if name not in without_rule}
     if structured and b is not None:  # one example alone cannot show which axis is the batch: ask the other inputs, too
         also = certified_parameters(fn, b)
         structured = {name: kind for name, kind in structured.items() if name in also}
@@ -280,17 +319,12 @@ def _tile(fn: ModelFunction, x: Inputs, projection: Tensor, the_plan: Plan, work
     if the_plan.structured:
         y, taps, broken = record(fn, x)
         if broken & set(the_plan.structured):
-            raise ModelError(
-                f"{', '.join(sorted(broken))}: the layer saw another batch axis here than on the probe examples, so "
-                "its rule does not apply; take method='jacobian'."
-            )
+            raise _BrokenTapsError(broken & set(the_plan.structured))
         used = {id(t): t for name in the_plan.structured for t in taps.get(name, [])}
         g: dict[int, list[Tensor]] = {key: [] for key in used}
         leaves = [t.leaf for t in used.values()]
         for row in projection if used and y.requires_grad else ():
-            seed = row.to(y.dtype).expand_as(
-                y
-            )  # not a projected y: under the caller's no_grad that would have no graph
+            seed = row.to(y.dtype).expand_as(y)  # not a projected y: under no_grad that would have no graph
             grads = torch.autograd.grad(y, leaves, seed, retain_graph=True, allow_unused=True)
             for (key, tap), value in zip(used.items(), grads, strict=True):
                 g[key].append(tap.cotangent(value))
@@ -301,7 +335,7 @@ def _tile(fn: ModelFunction, x: Inputs, projection: Tensor, the_plan: Plan, work
                 tile[name] = factors_of(name, kind, mine, stacked, tuple(fn.params[name].shape), work)
     if the_plan.general:
         jacobians = projected_jacobian(fn, x, projection, the_plan.general)
-        tile.update({name: j.flatten(2).to(work) for name, j in jacobians.items()})
+        tile.update({name: j.reshape(*j.shape[:2], -1).to(work) for name, j in jacobians.items()})
     return tile
 
 

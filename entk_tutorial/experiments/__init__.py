@@ -20,6 +20,9 @@ __all__ = ["Summary", "canonical", "get", "names", "summaries"]
 
 _MODULES: dict[str, str] = {
     "tangent_kernel": "entk_tutorial.experiments.tangent_kernel",
+    "finite_width": "entk_tutorial.experiments.finite_width",
+    "token_kernel_error": "entk_tutorial.experiments.token_kernel_error",
+    "word_order": "entk_tutorial.experiments.word_order",
     "modular_mlp": "entk_tutorial.experiments.modular_mlp",
 }
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from entk_tutorial.empirical import FallbackWarning, empirical_ntk, functional, plan
+from entk_tutorial.empirical import FallbackWarning, ModelError, empirical_ntk, functional, jacobian, plan
 
 from .cases import CASES, assert_near, build, cast, reduced, reference, vectors
 
@@ -253,3 +253,49 @@ def test_an_embedding_that_rescales_its_weight_does_not_rescale_the_callers():
         found = empirical_ntk(model, x)
     assert torch.equal(model[0].weight, before)
     assert_near(found, reduced(sum(reference(model, x).values()), "trace"), 1e-10)
+
+
+class _Routed(nn.Module):
+    """Examples go to one of two experts by their sign: a layer sees part of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(3, 2).double(), nn.Linear(3, 2).double()
+
+    def forward(self, x):
+        out = x.new_zeros(len(x), 2)
+        first = x[:, 0] > 0
+        out[first] = self.one(x[first])
+        out[~first] = self.two(x[~first])
+        return out
+
+
+def test_routing_that_the_probe_does_not_show_falls_back_and_says_so():
+    torch.manual_seed(0)
+    model, x = _Routed(), torch.randn(20, 3, dtype=torch.float64).abs()
+    x[[1, 4]] *= -1  # not among the eight probed examples
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        kernel = empirical_ntk(model, x)
+    assert any("does not see every example" in str(w.message) for w in said)
+    same = (x[:, :1] > 0) == (x[:, :1] > 0).T
+    assert torch.allclose(kernel, 2 * same * (x @ x.T + 1))
+
+
+def test_a_parameter_without_axes():
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+
+        def forward(self, x):
+            return self.scale * x
+
+    x = torch.tensor([[1.0], [3.0]], dtype=torch.float64)
+    assert torch.allclose(empirical_ntk(Scaled(), x), x @ x.T)
+    assert jacobian(Scaled(), x).shape == (2, 1, 1)
+
+
+def test_inputs_of_another_dtype_are_named():
+    with pytest.raises(ModelError, match=r"\(3,\) of float64; parameters are float32"):
+        empirical_ntk(nn.Linear(3, 2), torch.ones(4, 3, dtype=torch.float64))
