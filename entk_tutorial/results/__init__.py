@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from entk_tutorial.experiments.result import Result
 
-__all__ = ["FOLDER", "load_result", "stored_names"]
+__all__ = ["FOLDER", "load_benchmark", "load_result", "stored_names"]
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -55,3 +56,26 @@ def load_result(name: str, folder: Path | str | None = None) -> Result:
             f"{path} is a result of {result.experiment!r}, not of {key!r}: rename it, or run the experiment again."
         )
     return result
+
+
+def load_benchmark(name: str) -> dict[str, Any]:
+    """Read the stored table of a benchmark: times and memory beside peers, with hardware, versions and load.
+
+    A checkout has them in ``benchmarks/results``; an installed package brings them along.
+
+    Args:
+        name: of the script in ``benchmarks/``, e.g. ``jacobian_contraction``.
+
+    Raises:
+        ValueError: if there is no such table.
+
+    Chapter: book/microscope/computing-entk
+    """
+    places = (FOLDER / "benchmarks", FOLDER.parents[1] / "benchmarks" / "results")
+    for place in places:
+        path = place / f"{name}.json"
+        if path.is_file():
+            table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return table
+    there = sorted({p.stem for place in places for p in place.glob("*.json")})
+    raise ValueError(f"there is no stored benchmark {name!r}: there are {', '.join(there) or 'none'}. Cure: make bench.")
