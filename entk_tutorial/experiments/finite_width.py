@@ -118,7 +118,7 @@ class Config:
     product: tuple[int, ...] = (16, 64, 256)
     heads: tuple[int, ...] = (32, 64, 128, 256)
     samples: int = 40
-    heads_samples: int = 24
+    heads_samples: int = 12
     score_tables: int = 4000
     families: tuple[str, ...] = ()
 
@@ -308,7 +308,7 @@ EXPERIMENT = Experiment(
     quick=replace(
         Config(), wide=(32, 128), product=(16, 64), heads=(8, 32), samples=16, heads_samples=16, score_tables=500
     ),
-    seconds_per_seed=180.0,
+    seconds_per_seed=240.0,
     tolerances={"*": 1e-3},
     cheap=False,
 )

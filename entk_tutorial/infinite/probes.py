@@ -49,6 +49,50 @@ FAMILY_KERNELS: dict[str, KernelFunction] = {
 }
 """One member of each family, all sigmas 1, a CNN window of 2; every key is a row of the summary table."""
 
+FEATURES: dict[str, str] = {
+    "linear": "words",
+    "MLP per token, relu": "words, and the length",
+    "MLP per token, tanh": "words",
+    "MLP on the pooled document, relu": "sets of words of all sizes",
+    "CNN, linear": "words by slot",
+    "CNN, relu": "words by slot, bigrams",
+    "CNN, tanh": "words by slot, bigrams",
+    "attention, tied": "words, reweighted",
+    "attention, independent Q and K, 1/n": "words",
+    "attention, many heads, identity": "pairs of words",
+    "attention, many heads, softmax": "sets of words",
+    "Hadamard": "bigrams",
+    "Hadamard, tied": "unordered bigrams",
+    "matrix-vector (MV)": "words, bigrams",
+    "additive linear RNN": "words by lag",
+    "gated linear RNN": "all substrings",
+    "matrix product": "the whole document",
+    "residual matrix product": "all subsequences",
+}
+"""What the features of each family are, in words, for one-hot tokens."""
+
+CONDITIONS: dict[str, str] = {
+    "linear": "exact at every width",
+    "MLP per token, relu": "additive at any depth; bias in the readout only",
+    "MLP per token, tanh": "odd activations have no bias",
+    "MLP on the pooled document, relu": "no order",
+    "CNN, linear": "sees edges only",
+    "CNN, relu": "window 2; bigram weight free of the scale",
+    "CNN, tanh": "bigrams vanish at small initial weights",
+    "attention, tied": "one-hot tokens; scores scaled by 1/n",
+    "attention, independent Q and K, 1/n": "attention becomes uniform",
+    "attention, many heads, identity": "number of heads to infinity",
+    "attention, many heads, softmax": "100 sampled score tables; no closed form",
+    "Hadamard": "no words; pair seen in training",
+    "Hadamard, tied": "bias only where a word follows itself",
+    "matrix-vector (MV)": "pair seen in training",
+    "additive linear RNN": "no products",
+    "gated linear RNN": "weight 3l r^(l-1)",
+    "matrix product": "memorises",
+    "residual matrix product": "weight by length; a constant",
+}
+"""What to know about each family beside its features."""
+
 
 @dataclass(frozen=True)
 class Probe:

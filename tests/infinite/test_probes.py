@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from entk_tutorial.infinite import cnn_kernel, mlp_kernel
-from entk_tutorial.infinite.probes import FAMILY_KERNELS, mixed_difference, probe
+from entk_tutorial.infinite.probes import CONDITIONS, FAMILY_KERNELS, FEATURES, mixed_difference, probe
 from entk_tutorial.models.text import AttentionText, CNNText, HadamardText, MatrixProductText, MLPText, MVText, RNNText
 
 
@@ -62,3 +62,7 @@ def test_others_have_one(model: torch.nn.Module) -> None:
     docs, signs = mixed_difference([(1, 2), (3, 4)], before=[0])
     outputs = model(torch.tensor(docs)).detach()[:, 0]
     assert abs(float(signs @ outputs)) > 1e-6 * float(outputs.abs().max())
+
+
+def test_every_family_is_described() -> None:
+    assert list(FAMILY_KERNELS) == list(FEATURES) == list(CONDITIONS)
