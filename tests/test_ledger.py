@@ -129,8 +129,15 @@ def test_report_has_a_row_a_claim_in_both_formats(toy):
     assert "score 10.33 ± 0.33" in text and "shuffled score 10.33 ± 0.33<br>untrained score 0.10 ± 0.10" in markdown
     assert "[toy](../toys/toy.ipynb)" in markdown and "`entk run toy --seeds 0-2`" in markdown
     assert len({line.count("|") for line in markdown.splitlines()}) == 1
-    with pytest.raises(ValueError, match="format is 'text' or 'markdown', got 'html'"):
-        report(toy.folder, format="html")
+    with pytest.raises(ValueError, match="format is 'text', 'markdown' or 'html', got 'pdf'"):
+        report(toy.folder, format="pdf")
+
+
+def test_the_page_shows_each_criterion_and_how_many_seeds_met_it(toy):
+    toy.run()
+    page = report(toy.folder, format="html")
+    assert 'href="../toys/toy.html"' in page and "Verdict: not tested." in page
+    assert "score &gt;= " in page and "[3 of 3]" in page and page.count("<div") == page.count("</div>") == 2
 
 
 def test_result_of_another_scale_says_nothing_about_the_claim(toy):

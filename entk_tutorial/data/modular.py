@@ -61,8 +61,8 @@ def modular_task(p: int, train_fraction: float, seed: int, *, labels: str = "sum
     n_train = math.floor(train_fraction * p * p + 1e-9) if 0 < train_fraction < 1 else 0
     if not 0 < n_train < p * p:
         raise ValueError(
-            f"train_fraction={train_fraction} gives {n_train} of {p * p} pairs; a share strictly between 0 and 1 that "
-            "leaves pairs on both sides is expected."
+            f"train_fraction={train_fraction} of {p * p} pairs: a share strictly between 0 and 1 that leaves pairs on "
+            "both sides is expected."
         )
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(p * p, generator=generator)

@@ -277,7 +277,8 @@ def check_outputs(fn: ModelFunction, x: Inputs) -> int:
     if any(float((y[n] - y_n).abs().max()) > 1e3 * torch.finfo(y.dtype).eps * scale for n, y_n in alone):
         raise ModelError(
             "an example's output changes with the other examples in the batch, so it has no kernel of its own; "
-            "remove the coupling (batch statistics, batch-wide attention or normalisation)."
+            "remove the coupling (batch statistics, batch-wide attention or normalisation), or set batch_first=True if "
+            "a layer takes the first axis for time."
         )
     return int(y.shape[1])
 
@@ -286,7 +287,7 @@ def _run(fn: ModelFunction, x: Inputs) -> Tensor:
     """One forward pass; torch's complaint about shapes or dtypes comes back with what was given."""
     try:
         return fn(fn.params, x)
-    except (RuntimeError, TypeError, IndexError) as error:
+    except (RuntimeError, TypeError, IndexError, ValueError) as error:
         given = ", ".join(f"{tuple(t.shape[1:])} of {str(t.dtype).removeprefix('torch.')}" for t in x.tensors)
         raise ModelError(
             f"the model cannot be called on these inputs (per example: {given}; parameters are "

@@ -109,7 +109,7 @@ def projected_jacobian(
             stacklevel=stacklevel,
         )
         return _loop(fn, x, projection, wanted, rest)
-    return {name: j.detach() for name, j in out.items()}
+    return {name: (j.to_dense() if j.is_sparse else j).detach() for name, j in out.items()}
 
 
 def _loop(fn: ModelFunction, x: Inputs, projection: Tensor, wanted: Params, rest: Params) -> dict[str, Tensor]:

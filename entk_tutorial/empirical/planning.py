@@ -95,8 +95,8 @@ def fit_tiles(
     Raises:
         MemoryPlanError: if the result alone, or a tile of one example, exceeds the limit.
     """
-    if max_bytes is not None and max_bytes <= 0:
-        raise ValueError(f"max_bytes={max_bytes}; a positive number of bytes is expected, or None.")
+    if max_bytes is not None and (not isinstance(max_bytes, int | float) or max_bytes <= 0):
+        raise ValueError(f"max_bytes={max_bytes!r}; a positive number of bytes is expected, or None.")
     limit = max_bytes if max_bytes is not None else int(FRACTION * free_memory(device))
 
     def work(tile: int) -> int:

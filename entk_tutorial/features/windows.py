@@ -145,3 +145,38 @@ def chance_on_rows(p: int, family: str, rows: Tensor, *, draws: int = 20, seed: 
         u = torch.linalg.qr(u - basis @ (basis.T @ u))[0]
         total += overlap_on_rows(u, features[family], rows)
     return total / draws
+
+
+def mixed_frequencies(u: Tensor, p: int, families: tuple[str, str] = ("sum", "diff"), *, seed: int = 0) -> Tensor:
+    r"""The same directions with the frequencies inside each family mixed at random: the null for "Fourier".
+
+    Each direction keeps its part in the functions of either family, and the length of that part; inside the family a
+    random rotation turns it. A concentration that stays the same says "function of the family", and no more.
+
+    Args:
+        u: (p*p, d) directions.
+        p: modulus.
+        families: two orthogonal families; what lies outside both is left as it is.
+        seed: of the private generator.
+
+    Returns:
+        Tensor (p*p, d) float64.
+
+    Example:
+        >>> import torch
+        >>> f = fourier_features(7)["sum"]
+        >>> turned = mixed_frequencies(f, 7)
+        >>> round(subspace_overlap(turned, f).value, 6), bool(frequency_concentration(turned, 7).median() < 0.9)
+        (6.0, True)
+    """
+    generator = torch.Generator().manual_seed(seed)
+    out = u.double().clone()
+    features = fourier_features(p)
+    for family in families:
+        q = orthonormal_basis(features[family])
+        k = q.shape[1]
+        for j in range(u.shape[1]):
+            turn = torch.linalg.qr(torch.randn(k, k, generator=generator, dtype=torch.float64))[0]
+            part = q.T @ u[:, j].double()
+            out[:, j] += q @ (turn @ part - part)
+    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -173,20 +174,22 @@ def ledger_rows(folder: Path | str | None = None, claims: Iterable[Claim] | None
 def report(
     folder: Path | str | None = None, *, claims: Iterable[Claim] | None = None, format: str = "text", pages: str = "../"
 ) -> str:
-    """The ledger as text for a terminal, or as a Markdown table for a page of the book.
+    """The ledger as text for a terminal, as a Markdown table, or as HTML for a page of the book.
 
     Args:
         folder: of results; None means those that ship with the package.
         claims: None means those of this package.
-        format: "text" or "markdown".
-        pages: Markdown only: the way from the page that shows the table to the book's root, put before each link.
+        format: "text", "markdown" or "html"; only the last lists each criterion, and how many seeds met it.
+        pages: the way from the page that shows the table to the book's root, put before each link.
 
     Raises:
         ValueError: for another format, or a result that does not fit its claims.
     """
-    if format not in ("text", "markdown"):
-        raise ValueError(f"format is 'text' or 'markdown', got {format!r}.")
+    if format not in ("text", "markdown", "html"):
+        raise ValueError(f"format is 'text', 'markdown' or 'html', got {format!r}.")
     rows = ledger_rows(folder, claims)
+    if format == "html":
+        return _html(rows, pages)
     return _text(rows) if format == "text" else _markdown(rows, pages)
 
 
@@ -202,6 +205,41 @@ def _markdown(rows: Iterable[Row], pages: str) -> str:
         cells[3], cells[5] = cells[3].replace("_", r"\_"), f"**{row.verdict}**"
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _html(rows: Iterable[Row], pages: str) -> str:
+    """One block a claim: on a phone a table of eight columns cannot be read."""
+    blocks = []
+    for row in rows:
+        claim = row.claim
+        ours = "; ".join(map(str, row.ours)) + (f" ({len(row.seeds)} seeds)" if row.ours else "")
+        facts = {
+            "published": claim.published,
+            "ours": ours,
+            "chance": "; ".join(f"{name} {number(value)}" for name, value in row.chance.items()),
+            "control": "; ".join(map(str, row.controls)),
+            "criterion": "; ".join(map(_met, row.outcomes)),
+            "taken back if": "; ".join(map(_met, row.undercut)),
+        }
+        cells = "".join(
+            f'<tr><th scope="row">{name}</th><td>{html.escape(value)}</td></tr>'
+            for name, value in facts.items()
+            if value
+        )
+        page = claim.page and f'<a href="{pages}{claim.page}.html">{claim.page.rpartition("/")[2]}</a>'
+        command = row.command and f"<code>{html.escape(row.command)}</code>"
+        where = html.escape(f"{claim.paper}, {claim.where}" if claim.where else claim.paper)
+        blocks.append(
+            f'<div class="ledger-row"><p><strong>{claim.id}</strong> {html.escape(claim.statement)} '
+            f"<em>({where})</em> <strong>Verdict: {html.escape(row.verdict)}.</strong></p>"
+            + (f"<table>{cells}</table>" if cells else "")
+            + f"<p>{' · '.join(part for part in (page, command) if part)}</p></div>"
+        )
+    return "\n".join(blocks) + "\n"
+
+
+def _met(outcome: Outcome) -> str:
+    return f"{outcome.criterion} [{int(outcome.seeds.sum())} of {len(outcome.seeds)}]"
 
 
 _WIDTHS = (38, 14, 32, 16, 36, 12, 16, 20)

@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from entk_tutorial.empirical import FallbackWarning, ModelError, empirical_ntk, functional, jacobian, plan
 
@@ -299,3 +300,48 @@ def test_a_parameter_without_axes():
 def test_inputs_of_another_dtype_are_named():
     with pytest.raises(ModelError, match=r"\(3,\) of float64; parameters are float32"):
         empirical_ntk(nn.Linear(3, 2), torch.ones(4, 3, dtype=torch.float64))
+
+
+class _Checkpointed(nn.Module):
+    """A block that is computed again during the backward pass."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Linear(4, 4).double() for _ in range(blocks))
+        self.first, self.last = nn.Linear(4, 4).double(), nn.Linear(4, 2).double()
+
+    def forward(self, x):
+        def block(z):
+            for layer in self.blocks:
+                z = torch.tanh(layer(z))
+            return z
+
+        return self.last(checkpoint(block, self.first(x), use_reentrant=False))
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_checkpointed_blocks_are_exact(blocks):
+    torch.manual_seed(0)
+    model, x = _Checkpointed(blocks), torch.randn(12, 4, dtype=torch.float64)
+    expected = sum(reduced(k, "trace") for k in reference(model, x).values())
+    assert_near(empirical_ntk(model, x), expected, 1e-10)
+
+
+@pytest.mark.parametrize("wrong", ["1GB", 0, -5])
+def test_a_limit_that_is_no_number_of_bytes(wrong):
+    with pytest.raises(ValueError, match="positive number of bytes"):
+        empirical_ntk(nn.Linear(3, 2), torch.ones(4, 3), max_bytes=wrong)
+
+
+def test_time_first_layers_are_told_of_batch_first():
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(3, 2)
+
+        def forward(self, x):
+            return self.lstm(x)[0][:, -1]
+
+    with pytest.raises(ModelError, match="batch_first"):
+        empirical_ntk(Recurrent(), torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(0)))

@@ -130,27 +130,35 @@ def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
     if not kinds:
         return {}
     few = x.rows(torch.linspace(0, x.n - 1, min(x.n, 8)).long().unique().to(x.device))
+    # The taps are taken as the kernel takes them, the truth from a pass of its own: what differs between the two (a
+    # layer recomputed during the backward pass, for instance) then shows in the comparison.
+    y, taps, broken = record(fn, few)
     live = {name: p.clone().requires_grad_() for name, p in fn.params.items()}
-    taps: dict[str, list[Tap]] = {}
-    broken: set[str] = set()
-    with torch.enable_grad(), _hooks(fn, few.n, taps, broken):
-        y = fn(live, few)
-    if not y.requires_grad:
-        return {name: kind for name, kind in kinds.items() if name not in broken}  # no output depends on any of them
+    with torch.enable_grad():
+        y_live = fn(live, few)
+    accepted = {name: kind for name, kind in kinds.items() if name not in broken}
+    if not y_live.requires_grad:
+        return accepted  # no output depends on any of them
     generator = torch.Generator().manual_seed(0)  # private, so that the caller's random state is not touched
     cotangent = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
     leaves = {id(t): t.leaf for ts in taps.values() for t in ts}
-    accepted = {name: kind for name, kind in kinds.items() if name not in broken}
     for n in range(few.n):
         if not accepted:
             break
-        wanted, only = [live[name] for name in accepted], torch.zeros_like(y)
+        only = torch.zeros_like(y)
         only[n] = cotangent[n]
-        grads = torch.autograd.grad(y, [*wanted, *leaves.values()], only, retain_graph=True, allow_unused=True)
-        by_leaf = dict(zip(leaves, grads[len(wanted) :], strict=True))
+        wanted = [live[name] for name in accepted]
+        truths = torch.autograd.grad(y_live, wanted, only, retain_graph=True, allow_unused=True)
+        by_leaf: dict[int, Tensor | None] = dict.fromkeys(leaves)
+        if leaves and y.requires_grad:
+            try:
+                grads = torch.autograd.grad(y, list(leaves.values()), only, retain_graph=True, allow_unused=True)
+            except RuntimeError:
+                return {}  # a recomputation that does not match its first run: no tap can be trusted
+            by_leaf = dict(zip(leaves, grads, strict=True))
         accepted = {
             name: kind
-            for (name, kind), truth in zip(accepted.items(), grads, strict=False)
+            for (name, kind), truth in zip(accepted.items(), truths, strict=True)
             if _agrees(kind, taps.get(name, []), by_leaf, truth, live[name].detach(), n)
         }
     return accepted
