@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from entk_tutorial.empirical import empirical_ntk, jacobian
 from entk_tutorial.empirical.structured import rule_operations
-from entk_tutorial.exercises.base import Answer, close
+from entk_tutorial.exercises.base import Answer, close, number
 
 Distance = Callable[[Tensor, Tensor], Tensor | float]
 
@@ -21,6 +21,7 @@ def check_reductions(trace: float, mean_logit: float) -> Answer:
         >>> check_reductions(3, 3)
         Not yet. 3 is the mean of the diagonal; the trace of this package is the sum over the ten outputs.
     """
+    trace, mean_logit = number(trace), number(mean_logit)
     right_trace, right_mean = _reductions()
     if not close(trace, right_trace):
         mistakes = {
@@ -56,6 +57,7 @@ def check_jacobian_gib(answer: float) -> Answer:
         >>> check_jacobian_gib(3.7)
         Not yet. Every output has its own gradient: multiply by C = 10.
     """
+    answer = number(answer)
     if abs(answer - _jacobian_gib()) <= 0.3:
         return Answer(True, "More than most machines have, for a small model and few inputs.")
     mistakes = {
@@ -116,15 +118,20 @@ def _twice() -> float:
     return float(k)
 
 
-def check_crossover(answer: int) -> Answer:
+def check_crossover(answer: float) -> Answer:
     """Tokens from which on written gradients are cheaper, for a layer from 512 to 512 and one output.
 
     Example:
         >>> check_crossover(256)
         Not yet. You compared T with I O / (I + O); every pair of tokens counts, so T squared.
     """
-    if abs(answer - _crossover()) <= 1:
+    answer, right = number(answer), _crossover()
+    if answer == right:
         return Answer(True, "The double sum grows with the square of the length.")
+    if answer == right - 1:
+        return Answer(False, "At this length the two cost the same, T^2 (I + O) = I O; cheaper is the next one.")
+    if abs(answer - right) <= 2:
+        return Answer(False, "Close. T is a whole number, and the first one at which T^2 (I + O) exceeds I O.")
     mistakes = {
         256: "You compared T with I O / (I + O); every pair of tokens counts, so T squared.",
         512: "You compared T I with I O; both factors are paired, T^2 (I + O).",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from entk_tutorial.empirical import empirical_ntk, functional
-from entk_tutorial.exercises.base import Answer, close
+from entk_tutorial.exercises.base import Answer, close, number
 from entk_tutorial.experiments.tangent_kernel import Config, infinite_kernel
 from entk_tutorial.infinite.gradient_flow import critical_learning_rate
 from entk_tutorial.models.regression import WideMLP, circle
@@ -75,6 +75,7 @@ def check_steps(answer: float) -> Answer:
         >>> check_steps(7)
         Not yet. That is the time of frequency 1, the fastest. Frequency 3 has a much smaller eigenvalue.
     """
+    answer = number(answer)
     if abs(answer - _steps(3)) <= 2:
         return Answer(True, "The eigenvalue ratio alone sets the time; the size of the residual does not matter.")
     whole = _steps(3, rate=1.0)
@@ -146,6 +147,7 @@ def check_scaling(answer: float) -> Answer:
         >>> check_scaling(0)
         Not yet. That is the mean-field scaling, s = 1, where the kernel moves by order one at any width.
     """
+    answer = number(answer)
     if abs(answer + 0.5) <= 0.12:
         return Answer(True, "The exponent is 2s - 2: lazy at s = 1/2, rich at s = 1, and a continuum between.")
     mistakes = {

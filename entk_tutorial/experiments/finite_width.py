@@ -47,7 +47,7 @@ DOCUMENTS = ((0, 1, 2), (1, 1), (3, 0, 1, 0), (2, 4, 4), (0, 1), (4, 3, 2, 1))
 THREE_SIGMA = 0.0027  # two-sided probability beyond three standard errors
 BIAS = 4.0  # allowed relative bias, times 1 / width
 SLOPES = {"wide": (-0.65, -0.35), "product": (-0.8, -0.35), "heads": (-0.8, -0.35)}
-"""Where the log-log slope of the error against width belongs: heavy tails of products bend it at small widths."""
+"""Where the log-log slope of the error against width belongs; heavy tails of products bend it at small widths."""
 S = {"sigma_e": 1.2, "sigma_v": 0.8}
 SW = {**S, "sigma_w": 0.9}
 
@@ -195,8 +195,8 @@ def draws(name: str, dense: bool, width: int, seeds: Iterable[int]) -> Iterator[
 def projection_z(projections: Tensor, width: int, *, target: float = 1.0, own_error: float = 0.0) -> float:
     r"""Standard errors by which the mean projection misses its target, after a relative bias of 4/width is allowed.
 
-    .. math:: z = \frac{|\bar p - p_0| - 4p_0/n}{\mathrm{SE}},\qquad p_s =
-    \langle\hat\Theta_s,\Theta\rangle/\langle\Theta,\Theta\rangle
+    .. math:: z = \frac{|\bar p - p_0| - 4p_0/n}{\mathrm{SE}},\qquad
+              p_s = \langle\hat\Theta_s,\Theta\rangle/\langle\Theta,\Theta\rangle
 
     Args:
         projections: (S,) one a network.

@@ -47,6 +47,9 @@ def test_solution_passes(name):
         ("check_crossover", 512, "both factors"),
         ("check_crossover", 23, "not O alone"),
         ("check_crossover", 1, "one token"),
+        ("check_crossover", 16, "cost the same"),
+        ("check_crossover", 15, "whole number"),
+        ("check_crossover", 18, "whole number"),
         ("check_crossover", 99, "Solve"),
         ("check_distance", lambda u, v: 1.0, "from itself"),
         ("check_distance", lambda u, v: (u - v).norm(), "sign"),
@@ -60,6 +63,21 @@ def test_mistake_is_named(name, wrong, reason):
     answer = call(name, wrong)
     assert not answer
     assert reason in answer.message
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("check_reductions", ("30", 0.3)),
+        ("check_reductions", (30, "0.3")),
+        ("check_jacobian_gib", "37.3"),
+        ("check_twice", "36"),
+        ("check_crossover", "17"),
+    ],
+)
+def test_text_is_not_a_number(name, given):
+    with pytest.raises(ValueError, match="give a number, found str"):
+        call(name, given)
 
 
 def test_distance_by_the_overlap_passes():

@@ -53,3 +53,10 @@ def test_mistake_is_named(name, wrong, reason):
     answer = getattr(exercises, name)(wrong)
     assert not answer
     assert reason in answer.message
+
+
+@pytest.mark.parametrize("name", exercises.SOLUTIONS)
+@pytest.mark.parametrize("given", ["36", None, True])
+def test_not_a_number_is_said_to_be_none(name, given):
+    with pytest.raises(ValueError, match=f"give a number, found {type(given).__name__}"):
+        getattr(exercises, name)(given)
