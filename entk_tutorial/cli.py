@@ -131,7 +131,7 @@ def _table(rows: list[list[str]]) -> None:
 @friendly
 def report(
     check: Annotated[bool, typer.Option("--check", help="Fail if a row does not follow from its numbers.")] = False,
-    format: Annotated[str, typer.Option(help="text or markdown.")] = "text",
+    format: Annotated[str, typer.Option(help="text, markdown or html.")] = "text",
     results: Folder = None,
 ) -> None:
     """The ledger: each claim, its numbers, and the verdict that follows."""

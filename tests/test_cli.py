@@ -71,8 +71,8 @@ def test_second_run_takes_what_is_there_and_fresh_does_not(entk, toy):
         (["run", "toy", "--set", "n=two"], "n=two: a value of type int is needed"),
         (["run", "toy", "--set", "n=0"], "n must be at least 1, got 0"),
         (["run", "toy", "--results", "claims.toml/x"], "the results folder claims.toml/x cannot be written to"),
-        (["report", "--format", "html"], "format is 'text' or 'markdown', got 'html'"),
-        (["verify", "--spot"], "the spot check has nothing to run"),
+        (["report", "--format", "pdf"], "format is 'text', 'markdown' or 'html', got 'pdf'"),
+        (["verify", "--spot", "--results", "book"], "the spot check has nothing to run"),
     ],
 )
 def test_mistake_is_one_message_on_stderr(entk, words, message):

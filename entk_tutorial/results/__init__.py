@@ -78,4 +78,6 @@ def load_benchmark(name: str) -> dict[str, Any]:
             table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return table
     there = sorted({p.stem for place in places for p in place.glob("*.json")})
-    raise ValueError(f"there is no stored benchmark {name!r}: there are {', '.join(there) or 'none'}. Cure: make bench.")
+    raise ValueError(
+        f"there is no stored benchmark {name!r}: there are {', '.join(there) or 'none'}. Cure: make bench."
+    )
