@@ -238,7 +238,7 @@ def run(
 
     Example:
         >>> result = run(Config(widths=(16, 64, 256), networks=4, steps=20), seeds=[0])
-        >>> result.metrics["deviation_slope"][0] < result.controls["shuffled_kernel"]["deviation_slope"][0]
+        >>> bool(result.metrics["deviation_slope"][0] < result.controls["shuffled_kernel"]["deviation_slope"][0])
         True
     """
     return run_experiment(EXPERIMENT, config, seeds, results_dir=results_dir, progress=progress)
