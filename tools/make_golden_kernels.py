@@ -2,8 +2,8 @@
 
 neural-tangents needs an old JAX, so it never enters this project's environment::
 
-    python3.11 -m venv /tmp/nt && /tmp/nt/bin/pip install jax==0.4.30 jaxlib==0.4.30 neural-tangents==0.6.5 "scipy<1.18"
-    JAX_PLATFORMS=cpu /tmp/nt/bin/python tools/make_golden_kernels.py tests/infinite/golden_kernels.json
+    python3.11 -m venv nt && nt/bin/pip install jax==0.4.30 jaxlib==0.4.30 neural-tangents==0.6.5 "scipy<1.18"
+    JAX_PLATFORMS=cpu nt/bin/python tools/make_golden_kernels.py tests/infinite/golden_kernels.json
 
 It imports nothing of this package: the two computations share no code. Where the conventions differ, this script
 translates: neural-tangents divides by the fan-in of the token vectors (so the embedding gets W_std = sigma_e *
