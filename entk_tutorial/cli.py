@@ -1,4 +1,4 @@
-"""The command line, ``entk``: list, run, report, verify, info.
+"""The command line, ``entk``: list, run, report, verify, renew, info.
 
 Results and tables go to stdout; progress, warnings and errors to stderr. Exit code 2 is a user's mistake, 1 a failed
 check, 130 an interrupt. Set ENTK_TRACEBACK=1 to see where an error came from.
@@ -183,6 +183,33 @@ def verify(
         )
         raise typer.Exit(1)
     print(f"{len(rows)} numbers agree with a re-run.")
+
+
+@app.command()
+@friendly
+def renew(
+    names: Annotated[list[str], typer.Argument(help="Experiments whose results are stale.", show_default=False)],
+    results: Folder = None,
+) -> None:
+    """The code behind a stored result changed: run one seed again, and keep the result if every number comes out."""
+    from entk_tutorial.renewal import renew as renewed
+
+    failed = False
+    for name in names:
+        found = renewed(name, results)
+        if found.seed is None:
+            print(f"{found.experiment}: not stale, nothing to do.")
+        elif not found.different:
+            print(f"{found.experiment}: seed {found.seed} again, {len(found.rows)} numbers the same; renewed.")
+        else:
+            failed = True
+            _table([[r.entry, f"{r.stored:.10g}", f"{r.again:.10g}"] for r in found.different])
+            _say(
+                f"{found.experiment}: {len(found.different)} of {len(found.rows)} numbers of seed {found.seed} differ; "
+                f"the file is left as it is. Cure: entk run {found.experiment.replace('_', '-')} --fresh."
+            )
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

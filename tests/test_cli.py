@@ -150,3 +150,16 @@ def test_command_runs_as_a_module():
         [sys.executable, "-m", "entk_tutorial.cli", "list"], capture_output=True, text=True, check=True
     )
     assert "modular-mlp" in done.stdout
+
+
+def test_renew_says_what_it_did(entk, toy):
+    toy.run()
+    toy.edit(lambda document: document["hashes"].update(code="0" * 64))
+    code, out, _ = entk("renew", "toy", "--results", "results")
+    assert code == 0 and "numbers the same; renewed." in out
+    assert "not stale" in entk("renew", "toy", "--results", "results")[1]
+    document = json.loads(toy.final.read_text())
+    document["hashes"]["code"], document["metrics"]["score"] = "0" * 64, [1.0, 2.0, 3.0]
+    toy.final.write_text(json.dumps(document))
+    code, out, err = entk("renew", "toy", "--results", "results")
+    assert code == 1 and "score" in out and "the file is left as it is" in err

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -157,13 +157,11 @@ def run_experiment(
                 error.add_note(_what_is_kept(experiment, position, len(asked), store))
                 raise
             record = checked_record(record, f"{experiment.name}, seed {seed}", done.values())
-            if seed != asked[0]:
-                record = SeedRecord(
-                    record.metrics, record.controls, record.series, {}
-                )  # memory: figures need one seed only
-            done[seed] = Finished(record, time.perf_counter() - start)
-            if store is not None:
-                store.keep(seed, done[seed])
+            entry = Finished(record, time.perf_counter() - start)
+            digest = None if store is None else store.keep(seed, entry)
+            arrays = record.arrays if seed == asked[0] else {}  # memory: figures need one seed only
+            slim = replace(record, arrays=arrays, checkpoint=None)
+            done[seed] = replace(entry, record=slim, checkpoint=digest)
             show(position + 1.0, seed, "")
 
     made = provenance(str(settings.get("device", "auto")))  # once: what is returned is what is stored
@@ -172,7 +170,7 @@ def run_experiment(
         return Result.stack(
             experiment.name,
             settings,
-            {seed: done[seed].record for seed in which},
+            {seed: done[seed] for seed in which},
             chance=experiment.chance(config),
             hashes=hashes,
             provenance={**made, "seconds": round(sum(done[seed].seconds for seed in which), 3)},

@@ -35,7 +35,18 @@ _MACHINERY = (
     "experiments.provenance",
     "experiments.overrides",
 )
-_OUTSIDE = (*_MACHINERY, "plotting", "cli", "ledger", "verify", "exercises", "results", "notebook")
+_OUTSIDE = (
+    *_MACHINERY,
+    "plotting",
+    "cli",
+    "ledger",
+    "verify",
+    "renewal",
+    "figures",
+    "exercises",
+    "results",
+    "notebook",
+)
 _LABELS = {
     "title",
     "seconds_per_seed",

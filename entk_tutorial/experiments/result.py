@@ -32,20 +32,23 @@ class SeedRecord:
         controls: control name -> the metrics of that control for the same seed, e.g. "untrained".
         series: curves by name: lists (of lists) of numbers.
         arrays: tensors that figures need; kept in memory for the first seed only, never stored.
+        checkpoint: weights worth keeping; stored beside the result as safetensors, one file a seed.
     """
 
     metrics: dict[str, float]
     controls: dict[str, dict[str, float]] = field(default_factory=dict)
     series: dict[str, list[Any]] = field(default_factory=dict)
     arrays: dict[str, torch.Tensor] = field(default_factory=dict)
+    checkpoint: dict[str, torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A seed that is done: its record, and the seconds it took."""
+    """A seed that is done: its record, the seconds it took, and the SHA-256 of its stored weights, if it has any."""
 
     record: SeedRecord
     seconds: float
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,7 @@ class Result:
         controls: control name -> metric name -> (S,) array.
         series: name -> one curve a seed.
         arrays: tensors of the first seed, for figures; empty for a loaded or resumed result.
+        checkpoints: SHA-256 of the stored weights, by seed (as text); empty if the experiment keeps none.
         provenance: commit, versions, hardware, threads, device, seconds, date.
         hashes: "config", "code", and "criteria" by claim id.
         verdicts: verdict by claim id, as computed when the result was made.
@@ -79,13 +83,15 @@ class Result:
     hashes: dict[str, Any]
     verdicts: dict[str, str] = field(default_factory=dict)
     arrays: dict[str, torch.Tensor] = field(default_factory=dict)
+    checkpoints: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def stack(
-        cls, experiment: str, config: dict[str, Any], records: Mapping[int, SeedRecord], *, chance: Mapping[str, float],
+        cls, experiment: str, config: dict[str, Any], done: Mapping[int, Finished], *, chance: Mapping[str, float],
         hashes: Mapping[str, Any], provenance: dict[str, Any],
     ) -> Result:  # fmt: skip
-        """Stack one record a seed; ``arrays`` are the first record's."""
+        """Stack one finished seed each; ``arrays`` are the first one's."""
+        records = {seed: finished.record for seed, finished in done.items()}
         first, rows = next(iter(records.values())), list(records.values())
         return cls(
             experiment=experiment,
@@ -101,6 +107,7 @@ class Result:
             provenance=provenance,
             hashes=dict(hashes),
             arrays=dict(first.arrays),
+            checkpoints={str(seed): f.checkpoint for seed, f in done.items() if f.checkpoint is not None},
         )
 
     def values(self, name: str, control: str | None = None) -> np.ndarray:
@@ -156,6 +163,8 @@ class Result:
         document = {name: getattr(self, name) for name in KEYS}
         document["metrics"] = {name: values.tolist() for name, values in self.metrics.items()}
         document["controls"] = {c: {n: v.tolist() for n, v in table.items()} for c, table in self.controls.items()}
+        if self.checkpoints:
+            document["checkpoints"] = self.checkpoints
         return encode(document) + "\n"
 
     def save(self, path: Path | str) -> None:
@@ -205,7 +214,7 @@ _PROVENANCE = {"commit", "versions", "hardware", "threads", "device", "seconds",
 
 def _problems(document: Any) -> list[str]:
     """All that is wrong with the form of a stored result."""
-    if not isinstance(document, dict) or set(document) != set(KEYS):
+    if not isinstance(document, dict) or set(document) - {"checkpoints"} != set(KEYS):
         found = sorted(document) if isinstance(document, dict) else type(document).__name__
         return [f"expected an object with the keys {sorted(KEYS)}, found {found}"]
     not_objects = [k for k in KEYS if k not in ("experiment", "seeds") and not isinstance(document[k], dict)]
@@ -241,6 +250,9 @@ def _problems(document: Any) -> list[str]:
     problems += [
         f"chance of {name} is {v!r}, not a finite number" for name, v in document["chance"].items() if not _is_finite(v)
     ]
+    kept = document.get("checkpoints", {})
+    if not isinstance(kept, dict) or not set(kept) <= set(map(str, seeds)):
+        problems.append(f"checkpoints should hold one SHA-256 a seed, by seed; found {kept!r}")
     if not _PROVENANCE <= set(document["provenance"]):
         problems.append(f"provenance lacks {sorted(_PROVENANCE - set(document['provenance']))}")
     if set(document["hashes"]) != {"config", "code", "criteria"} or not isinstance(
@@ -270,6 +282,7 @@ def checked_record(record: Any, where: str, earlier: Iterable[Finished] = ()) ->
         },
         series={name: _curve(curve, f"{where}: series {name!r}") for name, curve in record.series.items()},
         arrays=dict(record.arrays),
+        checkpoint=_weights(record.checkpoint, where),
     )
     for other in earlier:
         if _names(other.record) != _names(checked):
@@ -284,6 +297,15 @@ def checked_record(record: Any, where: str, earlier: Iterable[Finished] = ()) ->
 def _names(record: SeedRecord) -> set[str]:
     controls = {f"{c}.{name}" for c, table in record.controls.items() for name in table}
     return set(record.metrics) | controls | {f"series {name}" for name in record.series}
+
+
+def _weights(state: Any, where: str) -> dict[str, torch.Tensor] | None:
+    for name, value in ({} if state is None else state).items():
+        if not hasattr(value, "isfinite") or not bool(value.isfinite().all()):
+            raise ValueError(
+                f"{where}: checkpoint entry {name!r} is no tensor of finite numbers; use copy_state(model)."
+            )
+    return None if state is None else dict(state)
 
 
 def _number(value: Any, where: str) -> float:

@@ -4,6 +4,8 @@
     results/modular_mlp.partial/seed-3.json        a finished seed of a run that is not
     results/modular_mlp.1a2b3c4d5e6f.json          set aside: another config, other code or other criteria (which the
     digits stand for)
+    results/modular_transformer.seed-3.safetensors weights of a seed, if the experiment keeps them; their SHA-256 stands
+    in the result
 
 A criterion is written before the run. So seeds that ran under other criteria count no more than those of other code:
 they are run again.
@@ -11,6 +13,7 @@ they are run again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
@@ -69,7 +72,10 @@ class Store:
                 result = Result.load(path)
                 if self._matches(result.hashes):
                     each = float(result.provenance["seconds"]) / len(result.seeds)
-                    done.update({seed: Finished(result.record(seed), each) for seed in result.seeds})
+                    for seed in result.seeds:
+                        digest = result.checkpoints.get(str(seed))
+                        if self._has_weights(seed, digest):
+                            done[seed] = Finished(result.record(seed), each, digest)
                 else:
                     difference = self._difference(result.hashes)
                     _say(f"{path} is from {difference}: its seeds are not used. It will be set aside, not overwritten.")
@@ -82,11 +88,18 @@ class Store:
                 done[int(number)] = entry
         return done
 
-    def keep(self, seed: int, entry: Finished) -> None:
-        """Write one finished seed."""
+    def keep(self, seed: int, entry: Finished) -> str | None:
+        """Write one finished seed; returns the SHA-256 of its weights, if it has any."""
         path = self.partial / f"seed-{seed}.json"
         self._set_aside(path)
+        digest = None
+        if entry.record.checkpoint is not None:
+            from entk_tutorial.training import save_checkpoint  # here, since it imports torch
+
+            owner = {"experiment": self.name, "seed": seed, **self.config}
+            digest = save_checkpoint(_weights_of(path), entry.record.checkpoint, owner)
         document = {
+            "checkpoint": digest,
             "experiment": self.name,
             "config": self.config,
             "hashes": self.hashes,
@@ -97,10 +110,13 @@ class Store:
             "series": entry.record.series,
         }
         write_atomically(path, encode(json.loads(json.dumps(document, allow_nan=False))) + "\n")
+        return digest
 
     def finish(self, result: Result) -> None:
         """Write the result, then remove the partial files that it now holds."""
         self._set_aside(self.final)
+        for seed in result.seeds:
+            self._settle_weights(seed, result.checkpoints.get(str(seed)))
         result.save(self.final)
         self._aside(self.final).unlink(missing_ok=True)
         for seed in result.seeds:
@@ -118,10 +134,40 @@ class Store:
                 _say(f"{path} is from {self._difference(document['hashes'])}: it is not used.")
                 return None
             record = SeedRecord(document["metrics"], document["controls"], document["series"])
-            return Finished(checked_record(record, str(path)), float(document["seconds"]))
+            seed, digest = int(document["seed"]), document.get("checkpoint")
+            if not self._has_weights(seed, digest):
+                return None
+            return Finished(checked_record(record, str(path)), float(document["seconds"]), digest)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             _say(f"{path} is not a whole seed ({type(error).__name__}: {error}): this seed is run again.")
             return None
+
+    def _places(self, seed: int) -> list[Path]:
+        """Where the weights of a seed may lie: under way, set aside, or with the result."""
+        partial = self.partial / f"seed-{seed}.json"
+        return [
+            _weights_of(partial),
+            _weights_of(self._aside(partial)),
+            self.final.with_name(f"{self.name}.{self._tag}.seed-{seed}.safetensors"),
+            self._settled(seed),
+        ]
+
+    def _settled(self, seed: int) -> Path:
+        return self.final.with_name(f"{self.name}.seed-{seed}.safetensors")
+
+    def _has_weights(self, seed: int, digest: str | None) -> bool:
+        """Whether a seed's weights are there, whole; without them it has to be run again."""
+        if digest is None or any(_digest(place) == digest for place in self._places(seed)):
+            return True
+        _say(f"{self._settled(seed)} is missing, or not the file of that run: seed {seed} is run again.")
+        return False
+
+    def _settle_weights(self, seed: int, digest: str | None) -> None:
+        """Move the weights of a finished seed beside the result."""
+        for place in self._places(seed):
+            if digest is not None and _digest(place) == digest:
+                os.replace(place, self._settled(seed))
+                return
 
     def _matches(self, hashes: Any) -> bool:
         return isinstance(hashes, dict) and all(hashes.get(key) == self.hashes[key] for key in _KINDS)
@@ -137,7 +183,23 @@ class Store:
         if path.exists():
             hashes = _hashes(path)
             if hashes is not None and not self._matches(hashes):
-                os.replace(path, self._aside(path, _tag(hashes)))
+                tag = _tag(hashes)
+                if path == self.final:
+                    for seed in Result.load(path).checkpoints:
+                        if self._settled(int(seed)).exists():
+                            moved = self.final.with_name(f"{self.name}.{tag}.seed-{seed}.safetensors")
+                            os.replace(self._settled(int(seed)), moved)
+                elif _weights_of(path).exists():
+                    os.replace(_weights_of(path), _weights_of(self._aside(path, tag)))
+                os.replace(path, self._aside(path, tag))
+
+
+def _weights_of(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".json") + ".safetensors")
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _tag(hashes: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from entk_tutorial.experiments.result import Result
+    from entk_tutorial.training import State
 
-__all__ = ["FOLDER", "load_benchmark", "load_result", "stored_names"]
+__all__ = ["FOLDER", "load_benchmark", "load_result", "load_stored_checkpoint", "stored_names"]
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -56,6 +57,36 @@ def load_result(name: str, folder: Path | str | None = None) -> Result:
             f"{path} is a result of {result.experiment!r}, not of {key!r}: rename it, or run the experiment again."
         )
     return result
+
+
+def load_stored_checkpoint(name: str, seed: int, folder: Path | str | None = None) -> State:
+    """Read the weights that a stored experiment kept of one seed; for ``model.load_state_dict``.
+
+    Args:
+        name: of the experiment, with hyphens or underscores.
+        seed: one of the result's seeds.
+        folder: None means the results that ship with the package.
+
+    Returns:
+        State: parameter name -> tensor, on the CPU.
+
+    Raises:
+        ValueError: if there is no such result, or it kept no weights of that seed.
+        CheckpointError: if the file is missing, truncated, of another config or with another SHA-256 than the
+            result says.
+
+    Chapter: book/microscope/modular-transformer
+    """
+    from entk_tutorial.training import load_checkpoint
+
+    result = load_result(name, folder)
+    digest = result.checkpoints.get(str(seed))
+    if digest is None:
+        there = ", ".join(result.checkpoints) or "none"
+        raise ValueError(f"{result.experiment} kept no weights of seed {seed}; it has those of seeds: {there}.")
+    place = FOLDER if folder is None else Path(folder)
+    owner = {"experiment": result.experiment, "seed": seed, **result.config}
+    return load_checkpoint(place / f"{result.experiment}.seed-{seed}.safetensors", owner, sha256=digest)
 
 
 def load_benchmark(name: str) -> dict[str, Any]:

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from entk_tutorial.experiments import base, storage
 from entk_tutorial.experiments.base import Result, SeedRecord
+from entk_tutorial.results import load_stored_checkpoint
+from entk_tutorial.training import CheckpointError
 from tests.experiments.toy import Config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -277,3 +280,70 @@ def test_stored_config_is_restored_with_its_tuples(toy):
     assert toy.experiment.restore(toy.run([0], config).config) == config
     with pytest.raises(ValueError, match="does not know the settings"):
         toy.experiment.restore({"m": 3})
+
+
+# ---------------------------------------------------------------- weights that a seed keeps
+
+
+@pytest.fixture
+def weighty(toy, monkeypatch):
+    """The toy experiment, each seed of which keeps a weight that is its number."""
+    plain = toy.experiment.run_seed
+
+    def run_seed(config, seed, progress):
+        return replace(plain(config, seed, progress), checkpoint={"w": torch.full((3,), float(seed))})
+
+    run_seed.__module__ = plain.__module__
+    changed = replace(toy.experiment, run_seed=run_seed)
+    monkeypatch.setattr("tests.experiments.toy.EXPERIMENT", changed)
+    return toy
+
+
+def test_weights_are_stored_beside_the_result_and_read_back(weighty):
+    result = weighty.run()
+    assert set(result.checkpoints) == {"0", "1", "2"} and len(set(result.checkpoints.values())) == 3
+    assert load_stored_checkpoint("toy", 2, weighty.folder)["w"].tolist() == [2.0, 2.0, 2.0]
+    assert not weighty.partial.exists()
+    with pytest.raises(ValueError, match="kept no weights of seed 7; it has those of seeds: 0, 1, 2"):
+        load_stored_checkpoint("toy", 7, weighty.folder)
+
+
+def test_weights_survive_an_interrupt(weighty):
+    weighty.interrupts[1] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        weighty.run()
+    assert (weighty.partial / "seed-0.safetensors").exists()
+    weighty.run()
+    assert weighty.calls == [0, 1, 1, 2]
+    assert load_stored_checkpoint("toy", 0, weighty.folder)["w"].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_altered_weights_are_refused_and_the_seed_runs_again(weighty):
+    weighty.run()
+    path = weighty.folder / "toy.seed-1.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckpointError, match="SHA-256 is"):
+        load_stored_checkpoint("toy", 1, weighty.folder)
+    with pytest.warns(UserWarning, match="seed 1 is run again"):
+        weighty.run()
+    assert weighty.calls == [0, 1, 2, 1]
+    assert load_stored_checkpoint("toy", 1, weighty.folder)["w"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_weights_of_another_config_are_set_aside_and_come_back(weighty):
+    weighty.run([0, 1])
+    with pytest.warns(UserWarning, match="set aside"):
+        weighty.run([0], Config(n=2))
+    assert load_stored_checkpoint("toy", 0, weighty.folder)["w"].tolist() == [0.0] * 3
+    with pytest.warns(UserWarning, match="another config"):
+        weighty.run([0, 1])
+    assert weighty.calls == [0, 1, 0]
+    assert load_stored_checkpoint("toy", 1, weighty.folder)["w"].tolist() == [1.0] * 3
+
+
+def test_weights_that_are_not_finite_are_refused(weighty, monkeypatch):
+    broken = lambda config, seed, progress: SeedRecord({"score": 1.0}, checkpoint={"w": torch.tensor([np.nan])})  # noqa: E731
+    broken.__module__ = "tests.experiments.toy"
+    monkeypatch.setattr("tests.experiments.toy.EXPERIMENT", replace(weighty.experiment, run_seed=broken))
+    with pytest.raises(ValueError, match="checkpoint entry 'w' is no tensor of finite numbers"):
+        weighty.run([0])
