@@ -3,7 +3,8 @@
 The public names, grouped:
 
 * kernels of finite networks: :func:`empirical_ntk`, :func:`plan`, :func:`jacobian`, :func:`functional`,
-  :class:`LinearizedModel`, :func:`top_eigenpairs`, :func:`cliffs`, :func:`effective_rank`
+  :class:`LinearizedModel`, :func:`top_eigenpairs`, :func:`parameter_gram_eigenpairs`, :func:`cliffs`,
+  :func:`effective_rank`
 * ground truth and comparison: :func:`fourier_features`, :func:`modular_pairs`, :func:`subspace_overlap`,
   :func:`overlap_chance`, :func:`permutation_null`, :func:`frequency_concentration`, :func:`rotate`
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         Cliffs,
         Eigenpairs,
         FallbackWarning,
+        GramEigenpairs,
         InputError,
         LinearizedModel,
         MemoryPlanError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         empirical_ntk,
         functional,
         jacobian,
+        parameter_gram_eigenpairs,
         plan,
         top_eigenpairs,
     )
@@ -56,6 +59,7 @@ __all__ = [
     "Cliffs",
     "Eigenpairs",
     "FallbackWarning",
+    "GramEigenpairs",
     "InputError",
     "LinearizedModel",
     "MemoryPlanError",
@@ -77,6 +81,7 @@ __all__ = [
     "jacobian",
     "modular_pairs",
     "overlap_chance",
+    "parameter_gram_eigenpairs",
     "permutation_null",
     "plan",
     "plane_energy",

@@ -6,12 +6,14 @@ from entk_tutorial.empirical.functional import ModelFunction, functional
 from entk_tutorial.empirical.jacobian import jacobian
 from entk_tutorial.empirical.kernel import empirical_ntk, plan
 from entk_tutorial.empirical.linearized import LinearizedModel
+from entk_tutorial.empirical.parameter_gram import GramEigenpairs, parameter_gram_eigenpairs
 from entk_tutorial.empirical.planning import Plan
 
 __all__ = [
     "Cliffs",
     "Eigenpairs",
     "FallbackWarning",
+    "GramEigenpairs",
     "InputError",
     "LinearizedModel",
     "MemoryPlanError",
@@ -23,6 +25,7 @@ __all__ = [
     "empirical_ntk",
     "functional",
     "jacobian",
+    "parameter_gram_eigenpairs",
     "plan",
     "top_eigenpairs",
 ]

@@ -30,6 +30,13 @@ def free_memory(device: torch.device) -> int:
         return 4 * 2**30  # a platform that tells nothing: assume a small laptop
 
 
+def memory_limit(max_bytes: int | None, device: torch.device) -> int:
+    """Bytes that may be taken: what the caller allows, or a share of what is free."""
+    if max_bytes is not None and (not isinstance(max_bytes, int | float) or max_bytes <= 0):
+        raise ValueError(f"max_bytes={max_bytes!r}; a positive number of bytes is expected, or None.")
+    return max_bytes if max_bytes is not None else int(FRACTION * free_memory(device))
+
+
 @dataclass(frozen=True)
 class Plan:
     """What will be allocated, decided before it is.
@@ -95,9 +102,7 @@ def fit_tiles(
     Raises:
         MemoryPlanError: if the result alone, or a tile of one example, exceeds the limit.
     """
-    if max_bytes is not None and (not isinstance(max_bytes, int | float) or max_bytes <= 0):
-        raise ValueError(f"max_bytes={max_bytes!r}; a positive number of bytes is expected, or None.")
-    limit = max_bytes if max_bytes is not None else int(FRACTION * free_memory(device))
+    limit = memory_limit(max_bytes, device)
 
     def work(tile: int) -> int:
         gram = min(tile * tile * bytes_per_token_gram, max(token_gram_cap, tile * bytes_per_token_gram))

@@ -1,0 +1,262 @@
+r"""Eigenpairs of the flattened kernel where parameters are fewer than outputs, without the kernel.
+
+With the rows :math:`J_{nc}` of the Jacobian stacked to an (N C, P) matrix, the flat kernel is
+:math:`K = J J^\top`, (N C, N C). Its non-zero eigenvalues are those of the (P, P) Gram matrix
+:math:`G = J^\top J`: if :math:`G v = \lambda v`, then :math:`u = J v / \sqrt\lambda` is a unit vector with
+:math:`K u = \lambda u`. For 500 inputs of 50 outputs, K would have 25,000 rows (5 GB in float64), and G has as many as
+the network has parameters.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from entk_tutorial.empirical.eigen import Eigenpairs
+from entk_tutorial.empirical.errors import MemoryPlanError, ModelError
+from entk_tutorial.empirical.functional import (
+    Inputs,
+    ModelFunction,
+    RawInputs,
+    as_function,
+    check_outputs,
+    in_own_context,
+)
+from entk_tutorial.empirical.jacobian import projected_jacobian
+from entk_tutorial.empirical.planning import memory_limit, readable
+
+_CHUNK_BYTES = 1 << 27
+"""Working memory of one chunk of examples, if the limit leaves a choice: larger ones are not faster."""
+_PANEL = 512
+"""Columns of one panel: only the upper triangle of the Gram is multiplied, panel by panel."""
+
+
+@dataclass(frozen=True)
+class GramEigenpairs(Eigenpairs):
+    """Eigenpairs of the flat kernel, with its whole non-zero spectrum.
+
+    Attributes:
+        spectrum: (r,) float64, all eigenvalues above the numerical rank tolerance, descending; ``values`` are its
+            first k. The other N C - r eigenvalues are zero to rounding.
+    """
+
+    spectrum: Tensor
+
+
+@in_own_context
+def parameter_gram_eigenpairs(
+    model: nn.Module | ModelFunction,
+    x: RawInputs,
+    k: int | None = None,
+    *,
+    by_names: Sequence[str] | None = None,
+    row_weights: Tensor | None = None,
+    max_bytes: int | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> GramEigenpairs:
+    r"""The k leading eigenpairs of the flat kernel by way of the Gram matrix of the parameters.
+
+    .. math:: K = W J J^\top W, \qquad G = J^\top W^2 J, \qquad u_i = W J v_i / \sqrt{\lambda_i}
+
+    with :math:`W` the diagonal of the row weights, 1 if not given. The same pairs as
+    ``top_eigenpairs(empirical_ntk(model, x, reduce="flat"), k)``, worth it where the parameters are fewer than the
+    N C rows. Eigenvectors are orthonormal to about :math:`10^{-16} \lambda_1 / \lambda_k`.
+
+    Args:
+        model: module or :func:`functional` with outputs (N, C).
+        x: the N examples; see :func:`empirical_ntk`.
+        k: how many, at most the numerical rank; None for all up to it.
+        by_names: parameters that the kernel is summed over; None for all.
+        row_weights: (N, C), or (C,) for the same in every example: non-negative factors of the rows of the Jacobian.
+            Row and column (n, c) of the kernel are multiplied by them.
+        max_bytes: peak extra memory allowed; by default half of what is free. The Jacobian is kept if it fits, and
+            formed again for each of three passes if not.
+        dtype: in which rows are multiplied. The Gram is added up in float64 whatever it is; float32 is twice as fast,
+            and good for eigenvalues above 1e-5 of the largest.
+
+    Returns:
+        GramEigenpairs: ``values`` (k,), ``vectors`` (N C, k) with row n C + c as in ``reduce="flat"``, ``residuals``
+        (k,) measured on the Jacobian, :math:`\lVert W J (J^\top W u) - \lambda u \rVert`, and ``spectrum`` (r,).
+
+    Raises:
+        ValueError: k outside [1, rank]; unknown, repeated or no parameter names; weights of another shape, negative or
+            not finite; a dtype other than float32 and float64; a kernel that is zero.
+        MemoryPlanError: if it cannot fit, before anything large is allocated.
+        ModelError, InputError: as :func:`empirical_ntk`.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.Linear(2, 3, bias=False).double()      # K is x x^T for each output, apart
+        >>> x = torch.tensor([[2.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+        >>> pairs = parameter_gram_eigenpairs(layer, x)
+        >>> pairs.values
+        tensor([4., 4., 4., 1., 1., 1.], dtype=torch.float64)
+        >>> parameter_gram_eigenpairs(layer, x, 1, row_weights=torch.tensor([0.0, 3.0, 1.0])).values
+        tensor([36.], dtype=torch.float64)
+
+    Source: the flattened kernel and its eigenvectors, [Lin 2025].
+    Chapter: book/microscope/superposition.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype={dtype}; torch.float64 or torch.float32 is expected.")
+    fn, inputs = as_function(model), Inputs(x)
+    names = _chosen(fn, by_names)
+    n_outputs = check_outputs(fn, inputs)
+    weights = _checked_weights(row_weights, inputs.n, n_outputs, fn.device)
+    rows, p = inputs.n * n_outputs, sum(fn.params[name].numel() for name in names)
+    most = min(rows, p)
+    if k is not None and not 1 <= k <= most:
+        raise ValueError(
+            f"k={k}; between 1 and {most} eigenpairs can be non-zero, with {rows} rows (N C) and {p} parameters."
+        )
+    chunk, keep = _fit(fn, inputs.n, n_outputs, p, most if k is None else k, max_bytes)
+    tiles = _tiles(fn, inputs, names, n_outputs, weights, chunk, dtype, keep=keep)
+
+    gram = torch.zeros((p, p), dtype=torch.float64, device=fn.device)
+    for _, j in tiles():
+        _add_upper_gram(gram, j)
+    if not bool(torch.isfinite(gram.diagonal()).all()):
+        raise ModelError(
+            "the Jacobian holds a NaN or an infinity: a derivative is not finite on some examples (log or sqrt of 0?)."
+        )
+    gram = gram.triu() + gram.triu(1).T
+    values, right = torch.linalg.eigh(gram)
+    del gram
+    values, right = values.flip(0), right.flip(1)
+    rank = _numerical_rank(values[:most], max(rows, p), fn.dtype, dtype)
+    if rank == 0:
+        raise ValueError("the kernel is zero: no output depends on these parameters at these inputs and weights.")
+    if k is not None and k > rank:
+        raise ValueError(
+            f"k={k}; the kernel has numerical rank {rank}, and eigenvectors beyond it are arbitrary. "
+            f"Ask for k <= {rank}, or k=None for all of them."
+        )
+    k = rank if k is None else k
+    right = right[:, :k].contiguous()
+    return _left_vectors(tiles, values[:rank].clone(), right, rows)
+
+
+def _chosen(fn: ModelFunction, by_names: Sequence[str] | None) -> tuple[str, ...]:
+    """The names asked for, in the model's order."""
+    if by_names is None:
+        return tuple(fn.params)
+    if isinstance(by_names, str):
+        raise ValueError(f"by_names={by_names!r} is one string; give a list of parameter names: [{by_names!r}].")
+    asked = list(by_names)
+    if not asked or len(set(asked)) < len(asked):
+        raise ValueError(f"by_names={asked!r}; at least one parameter name is expected, each of them once.")
+    for name in asked:
+        if name not in fn.params:
+            near = difflib.get_close_matches(str(name), fn.params, n=3, cutoff=0.0)
+            raise ValueError(f"by_names: no parameter is called {name!r}; the nearest names are {', '.join(near)}.")
+    return tuple(name for name in fn.params if name in asked)
+
+
+def _checked_weights(weights: Tensor | None, n: int, n_outputs: int, device: torch.device) -> Tensor | None:
+    """Row weights as (N, C) float64."""
+    if weights is None:
+        return None
+    if not isinstance(weights, Tensor) or tuple(weights.shape) not in ((n, n_outputs), (n_outputs,)):
+        found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise ValueError(f"row_weights: {found}; a tensor (N, C) = ({n}, {n_outputs}) or (C,) is expected.")
+    if weights.is_complex() or not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
+        raise ValueError("row_weights must be real, finite and not negative; they scale the rows of the Jacobian.")
+    return weights.detach().to(device, torch.float64).expand(n, n_outputs)
+
+
+def _fit(fn: ModelFunction, n: int, n_outputs: int, p: int, k: int, max_bytes: int | None) -> tuple[int, bool]:
+    """Examples a chunk, and whether the Jacobian is kept from one pass to the next."""
+    limit = memory_limit(max_bytes, fn.device)
+    size = torch.finfo(fn.dtype).bits // 8
+    fixed = 8 * (5 * p * p + 2 * p * k + n * n_outputs * k)  # Gram, its eigenvectors and their workspace; left vectors
+    an_example = n_outputs * (p * (3 * size + 2 * 8) + 2 * k * 8)
+    if fixed + an_example > limit:
+        raise MemoryPlanError(
+            f"the Gram of {p} parameters with {k} eigenvectors of {n * n_outputs} rows needs at least "
+            f"{readable(fixed + an_example)}, and {readable(limit)} are allowed. Take a smaller k, fewer parameters "
+            "(by_names), fewer examples, or raise max_bytes; with many more parameters than rows, take "
+            "top_eigenpairs(empirical_ntk(..., reduce='flat'), k)."
+        )
+    jacobian_bytes = n * n_outputs * p * size
+    chunk = max(1, min(n, _CHUNK_BYTES // an_example))
+    keep = fixed + jacobian_bytes + chunk * an_example <= limit
+    if not keep:
+        chunk = max(1, min(chunk, (limit - fixed) // an_example))
+    return chunk, keep
+
+
+Tiles = Callable[[], Iterator[tuple[slice, Tensor]]]
+
+
+def _tiles(
+    fn: ModelFunction,
+    x: Inputs,
+    names: Sequence[str],
+    n_outputs: int,
+    weights: Tensor | None,
+    chunk: int,
+    dtype: torch.dtype,
+    *,
+    keep: bool,
+) -> Tiles:
+    """A function that runs through the weighted Jacobian: rows of the flat kernel, and their (rows, P) tile."""
+    projection = torch.eye(n_outputs, dtype=fn.dtype, device=fn.device)
+    kept: dict[int, Tensor] = {}
+
+    def one(start: int) -> Tensor:
+        if start in kept:
+            return kept[start]
+        parts = projected_jacobian(fn, x.rows(slice(start, start + chunk)), projection, names, stacklevel=6)
+        j = torch.cat([part.reshape(-1, fn.params[name].numel()) for name, part in parts.items()], dim=1)
+        if keep:
+            kept[start] = j
+        return j
+
+    def run() -> Iterator[tuple[slice, Tensor]]:
+        for start in range(0, x.n, chunk):
+            j = one(start).to(dtype)
+            if weights is not None:
+                j = j * weights[start : start + chunk].reshape(-1, 1).to(dtype)
+            yield slice(start * n_outputs, start * n_outputs + len(j)), j
+
+    return run
+
+
+def _add_upper_gram(gram: Tensor, j: Tensor) -> None:
+    """Add the upper triangle of j^T j, in place; below the diagonal blocks nothing is written."""
+    for start in range(0, gram.shape[0], _PANEL):
+        columns = slice(start, start + _PANEL)
+        if j.dtype == torch.float64:
+            gram[columns, start:].addmm_(j[:, columns].T, j[:, start:])
+        else:
+            gram[columns, start:] += j[:, columns].T @ j[:, start:]
+
+
+def _numerical_rank(values: Tensor, longest: int, jacobian: torch.dtype, products: torch.dtype) -> int:
+    """Eigenvalues that are more than rounding: of the Jacobian's entries (squared), and of the Gram."""
+    of_rows = longest * torch.finfo(jacobian).eps ** 2
+    of_gram = longest**0.5 * torch.finfo(products).eps * 4
+    return int((values > max(of_rows, of_gram) * float(values[0].clamp(min=0))).sum())
+
+
+def _left_vectors(tiles: Tiles, spectrum: Tensor, right: Tensor, rows: int) -> GramEigenpairs:
+    """U = J v / sqrt(lam), and residuals from two more products with the Jacobian."""
+    k = right.shape[1]
+    values = spectrum[:k]
+    vectors = right.new_empty((rows, k))
+    back = torch.zeros_like(right)
+    scaled = right / values.sqrt()
+    for index, j in tiles():
+        double = j.double()
+        vectors[index] = double @ scaled
+        back.addmm_(double.T, vectors[index])
+    squares = torch.zeros_like(values)
+    for index, j in tiles():
+        squares += (j.double() @ back - vectors[index] * values).square().sum(0)
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    vectors *= torch.where(largest < 0, -1.0, 1.0)
+    return GramEigenpairs(values, vectors, squares.sqrt(), "parameter_gram", spectrum)
