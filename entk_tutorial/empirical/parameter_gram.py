@@ -189,7 +189,7 @@ def _fit(fn: ModelFunction, n: int, n_outputs: int, p: int, k: int, max_bytes: i
     return chunk, keep
 
 
-Tiles = Callable[[], Iterator[tuple[slice, Tensor]]]
+Tiles = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 
 def _tiles(
@@ -203,25 +203,31 @@ def _tiles(
     *,
     keep: bool,
 ) -> Tiles:
-    """A function that runs through the weighted Jacobian: rows of the flat kernel, and their (rows, P) tile."""
-    projection = torch.eye(n_outputs, dtype=fn.dtype, device=fn.device)
-    kept: dict[int, Tensor] = {}
+    """A function that runs through the weighted Jacobian: row numbers in the flat kernel, and their (rows, P) tile.
 
-    def one(start: int) -> Tensor:
+    Rows that are zero, as behind a ReLU that is off, are left out: they add nothing, and eigenvectors are zero there.
+    """
+    projection = torch.eye(n_outputs, dtype=fn.dtype, device=fn.device)
+    kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def one(start: int) -> tuple[Tensor, Tensor]:
         if start in kept:
             return kept[start]
         parts = projected_jacobian(fn, x.rows(slice(start, start + chunk)), projection, names, stacklevel=6)
         j = torch.cat([part.reshape(-1, fn.params[name].numel()) for name, part in parts.items()], dim=1)
+        alive = (j != 0).any(1).nonzero().squeeze(1)
+        found = (start * n_outputs + alive, j if len(alive) == len(j) else j[alive])
         if keep:
-            kept[start] = j
-        return j
+            kept[start] = found
+        return found
 
-    def run() -> Iterator[tuple[slice, Tensor]]:
+    def run() -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, x.n, chunk):
-            j = one(start).to(dtype)
+            index, j = one(start)
+            j = j.to(dtype)
             if weights is not None:
-                j = j * weights[start : start + chunk].reshape(-1, 1).to(dtype)
-            yield slice(start * n_outputs, start * n_outputs + len(j)), j
+                j = j * weights.reshape(-1)[index].unsqueeze(1).to(dtype)
+            yield index, j
 
     return run
 
@@ -247,13 +253,14 @@ def _left_vectors(tiles: Tiles, spectrum: Tensor, right: Tensor, rows: int) -> G
     """U = J v / sqrt(lam), and residuals from two more products with the Jacobian."""
     k = right.shape[1]
     values = spectrum[:k]
-    vectors = right.new_empty((rows, k))
+    vectors = right.new_zeros((rows, k))
     back = torch.zeros_like(right)
     scaled = right / values.sqrt()
     for index, j in tiles():
         double = j.double()
-        vectors[index] = double @ scaled
-        back.addmm_(double.T, vectors[index])
+        part = double @ scaled
+        vectors[index] = part
+        back.addmm_(double.T, part)
     squares = torch.zeros_like(values)
     for index, j in tiles():
         squares += (j.double() @ back - vectors[index] * values).square().sum(0)
