@@ -13,7 +13,7 @@ from entk_tutorial.infinite.cnn import windows
 
 FOUR = ("very good", "very bad", "not good", "not bad")
 SLOT_SCORES = {"not": (-3, -2, 1), "good": (4, 5, 7)}
-"""Slot scores of the linear convolution in the exercise on padding: word -> score in slots 1, 2, 3."""
+"""The linear convolution in the exercise on padding, as scores of each word in slots 1, 2 and 3."""
 
 
 def check_frozen_readout(answer: float) -> Answer:

@@ -34,7 +34,7 @@ from entk_tutorial.infinite import (
 from entk_tutorial.infinite.probes import FAMILY_KERNELS, KernelFunction
 
 SLOW = ("attention, many heads, softmax",)
-"""Sampled, so left out: minutes for one kernel of this size."""
+"""Left out, since they are sampled; one kernel of this size takes minutes."""
 WITH_VECTORS = "MV, similar word vectors"
 ROUNDING = 1e-9
 
