@@ -25,6 +25,7 @@ _MODULES: dict[str, str] = {
     "word_order": "entk_tutorial.experiments.word_order",
     "modular_mlp": "entk_tutorial.experiments.modular_mlp",
     "ablation": "entk_tutorial.experiments.ablation",
+    "grokking": "entk_tutorial.experiments.grokking",
 }
 
 
