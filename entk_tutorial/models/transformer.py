@@ -58,7 +58,7 @@ class ModularTransformer(nn.Module):
         check_modulus(p)
         if min(d_model, heads, d_mlp) < 1 or d_model % heads:
             raise ValueError(
-                f"d_model={d_model}, heads={heads}, d_mlp={d_mlp}: each at least 1, and heads divides d_model, is expected."
+                f"d_model={d_model}, heads={heads}, d_mlp={d_mlp}: all at least 1, and heads a divisor of d_model."
             )
         self.p, self.heads, self.d_head = p, heads, d_model // heads
         generator = torch.Generator().manual_seed(seed)
