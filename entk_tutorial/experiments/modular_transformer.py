@@ -218,12 +218,6 @@ def neuron_concentration(model: ModularTransformer) -> Tensor:
     return plane_energy(varying, model.p).sum(0).amax(0) if varying.shape[1] else torch.zeros(1)
 
 
-def _pca(activations: Tensor) -> Eigenpairs:
-    """Uncentred PCA over the inputs."""
-    a = activations.detach().double().cpu()
-    return top_eigenpairs(a @ a.T)
-
-
 def _baselines(
     config: Config, model: ModularTransformer, w_u: Eigenpairs, keys: list[int], n_held_out: int, seed: int
 ) -> dict[str, dict[str, float]]:
@@ -232,10 +226,10 @@ def _baselines(
     out: dict[str, dict[str, float]] = {}
     tokens = modular_tokens(p).to(model.W_E.device)
     with torch.no_grad():
-        inner = {"W_U": model.residual(tokens), "W_out": model.neurons(tokens)}
+        inner = {"W_U": model.residual(tokens).double().cpu(), "W_out": model.neurons(tokens).double().cpu()}
     out["pca"] = {}
-    for tensor, activations in inner.items():
-        shares = window_shares(_pca(activations).vectors, p, keys)
+    for tensor, a in inner.items():  # uncentred PCA over the inputs
+        shares = window_shares(top_eigenpairs(a @ a.T).vectors, p, keys)
         out["pca"] |= {f"{tensor}_{name}": value for name, value in shares.items()}
 
     others = [k for k in range(1, (p - 1) // 2 + 1) if k not in keys]
