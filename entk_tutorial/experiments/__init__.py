@@ -27,6 +27,9 @@ _MODULES: dict[str, str] = {
     "modular_transformer": "entk_tutorial.experiments.modular_transformer",
     "ablation": "entk_tutorial.experiments.ablation",
     "grokking": "entk_tutorial.experiments.grokking",
+    "modular_controls": "entk_tutorial.experiments.modular_controls",
+    "analytic_weights": "entk_tutorial.experiments.analytic_weights",
+    "blind_discovery": "entk_tutorial.experiments.blind_discovery",
 }
 
 
