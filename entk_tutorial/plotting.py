@@ -174,7 +174,7 @@ def table(rows: Mapping[str, Mapping[str, ArrayLike]], *, digits: int = 2) -> An
     """A table whose cells are means over seeds and, behind ±, the sample standard deviation.
 
     Args:
-        rows: row name -> column name -> values over seeds (or one value).
+        rows: row name -> column name -> values over seeds (or one value, or a text that is shown as it is).
         digits: decimals.
 
     Returns:
@@ -216,8 +216,8 @@ class _Table:
 
 
 def _cell(value: ArrayLike | None, digits: int) -> str:
-    if value is None:
-        return "–"
+    if value is None or isinstance(value, str):
+        return value or "–"
     values = np.asarray(value, dtype=float).ravel()
     mean = f"{values.mean():.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -152,3 +153,32 @@ def against_controls(
         )  # fmt: skip
         lines[0].set_label(name)
     axis.set(title=label, xlabel="epoch")
+
+
+def lead_table(
+    leads: Mapping[str, ArrayLike], alarmed: Mapping[str, ArrayLike], false: Mapping[str, Mapping[str, ArrayLike]]
+) -> Any:
+    """Lead times and false alarms in words: median, range, how often there was an alarm at all, and where it was false.
+
+    Args:
+        leads: label -> one lead a seed; rows come in the order of the medians, longest first.
+        alarmed: label -> one 0 or 1 a seed. Where it is 0 there is no lead: median and range are of the others.
+        false: name of a kind of control -> label -> one 0 or 1 a seed.
+
+    Example:
+        >>> print(lead_table({"x": [40, 38, -9]}, {"x": [1, 1, 0]}, {"30 %": {"x": [0, 0, 1]}}))
+           |  median lead         range  alarmed, of 3          30 %
+        x  |           39      38 to 40              2             1
+    """
+    order = sorted(leads, key=lambda name: -float(np.median(np.asarray(leads[name], dtype=float))))
+    rows: dict[str, dict[str, str]] = {}
+    for name in order:
+        on = np.asarray(alarmed[name], dtype=float) > 0
+        real = np.asarray(leads[name], dtype=float)[on]
+        rows[name] = {
+            "median lead": f"{np.median(real):.0f}" if on.any() else "–",
+            "range": f"{real.min():.0f} to {real.max():.0f}" if on.any() else "–",
+            f"alarmed, of {len(on)}": f"{on.sum()}",
+        }
+        rows[name] |= {kind: f"{int(np.asarray(values[name]).sum())}" for kind, values in false.items()}
+    return plotting.table(rows)
