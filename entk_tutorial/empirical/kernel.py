@@ -2,6 +2,7 @@ r"""The empirical neural tangent kernel of a finite network, exactly."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -22,8 +23,10 @@ from entk_tutorial.empirical.jacobian import projected_jacobian
 from entk_tutorial.empirical.planning import Plan, fit_tiles
 from entk_tutorial.empirical.reductions import Reduce, Reduction, contract, parse_reduction
 from entk_tutorial.empirical.structured import (
+    LAYER_KINDS,
     TOKEN_GRAM_LIMIT,
-    Factors,
+    JointFactors,
+    ParameterTap,
     Tap,
     certified_parameters,
     factors_of,
@@ -32,7 +35,7 @@ from entk_tutorial.empirical.structured import (
 )
 
 METHODS = ("auto", "jacobian", "structured")
-Tile = dict[str, Factors | Tensor]
+Tile = dict[str, JointFactors | Tensor]
 
 
 @in_own_context
@@ -160,11 +163,15 @@ def _assemble(
             if name not in left or name not in right:
                 continue  # a parameter that the outputs do not depend on
             block = _products(left[name], right[name], reduction)
+            if block is None:
+                continue  # none of these outputs depends on it
             target = out[group]
             index = (rows, columns) if reduction.paired else (rows, slice(None), columns, slice(None))
             mirror = block.T if reduction.paired else block.permute(2, 3, 0, 1)
             if symmetric and rows == columns:
-                block = (block + mirror) / 2  # matrix products are symmetric to rounding only; the result is exactly
+                block = (block + mirror).div_(
+                    2
+                )  # matrix products are symmetric to rounding only; the result is exactly
             target[index] += block
             if symmetric and rows != columns:
                 target[(columns, rows) if reduction.paired else (columns, slice(None), rows, slice(None))] += mirror
@@ -220,6 +227,8 @@ def _prepare(
 
 def _refuse_non_finite(kernels: dict[str, Tensor]) -> None:
     for group, k in kernels.items():
+        if bool(torch.isfinite(k.sum())):
+            continue  # and nothing of the kernel's size was allocated; a sum may overflow where no entry does
         if not bool(torch.isfinite(k).all()):
             count = int((~torch.isfinite(k)).sum())
             raise ModelError(
@@ -253,12 +262,13 @@ def _plan(
     structured = {name: kind for name, kind in structured.items() if name not in without_rule}
     if structured and b is not None:  # one example alone cannot show which axis is the batch: ask the other inputs, too
         also = certified_parameters(fn, b)
-        structured = {name: kind for name, kind in structured.items() if name in also}
+        structured = {name: kind for name, kind in structured.items() if also.get(name) == kind}
     general = tuple(name for name in fn.params if name not in structured)
     if method == "structured" and general:
         raise ModelError(
             f"method='structured': no certified rule for {', '.join(general)}; rules cover the weights and biases of "
-            "Linear and Embedding layers used in the ordinary way. Take method='auto'."
+            "Linear and Embedding layers used in the ordinary way, and parameters in einsum, matmul, F.linear, "
+            "indexing, sums and products with a batch whose first axis counts the examples. Take method='auto'."
         )
     size = 8 if accumulate == "float64" else torch.finfo(fn.dtype).bits // 8
     outputs = max(len(reduction.left), len(reduction.right))
@@ -267,9 +277,11 @@ def _plan(
     token_pairs = 0
     per_example = 3 * outputs * sum(fn.params[name].numel() for name in general) * size
     if structured:
-        y, taps, _ = record(fn, a.rows(slice(0, 1)))
+        y, taps, _ = record(fn, a.rows(slice(0, 1)), structured)
         seen = {id(t): t for ts in taps.values() for t in ts}
-        per_example += size * (3 * sum(outputs * t.leaf.numel() + t.source.numel() for t in seen.values()) + y.numel())
+        leaves = {id(t.leaf): t.leaf for t in seen.values()}
+        per_example += size * (3 * outputs * sum(leaf.numel() for leaf in leaves.values()) + y.numel())
+        per_example += 3 * size * sum(t.source.numel() for t in seen.values())
         written, token_pairs = _rule_elements(fn, structured, taps, reduction, second.n)
         per_example += 2 * written * size
     return fit_tiles(
@@ -281,6 +293,7 @@ def _plan(
         bytes_per_token_gram=2 * size * token_pairs,
         token_gram_cap=2 * size * TOKEN_GRAM_LIMIT,
         result_bytes=len(set(groups.values())) * a.n * second.n * block * size,
+        copy_bytes=a.n * second.n * block * size if reduction.name == "full" else 0,
         max_bytes=max_bytes,
         device=fn.device,
     )
@@ -294,16 +307,26 @@ def _rule_elements(
     outputs = max(len(reduction.left), len(reduction.right))
     for name, kind in structured.items():
         mine = taps.get(name, [])
+        bare = kind not in LAYER_KINDS
         if kind == "bias" or not mine:
             continue
-        size = tuple(fn.params[name].shape)
-        tokens = sum(t.leaf.numel() // t.leaf.shape[-1] for t in mine)
-        g = (n, outputs, tokens, mine[0].leaf.shape[-1])
-        by_token, by_row = rule_operations(kind, g, g, size, paired=reduction.paired)
-        if by_row < by_token:
-            written = max(written, (1 if reduction.paired else outputs) * fn.params[name].numel())
-        elif reduction.paired:
-            token_pairs = max(token_pairs, tokens * tokens)
+        for tap in mine if bare else mine[:1]:
+            if tap.kind == "bias":
+                written = max(written, outputs * fn.params[name].numel())
+                continue
+            size = tuple(tap.positions.shape) if isinstance(tap, ParameterTap) else tuple(fn.params[name].shape)
+            alike = (
+                [t for t in mine if not bare or t.cotangent(None).shape[-1] == size[0]]
+                if tap.kind == "linear"
+                else mine
+            )
+            tokens = sum(t.cotangent(None).shape[1] for t in alike)
+            g = (n, outputs, tokens, tap.cotangent(None).shape[-1])
+            by_token, by_row = rule_operations(tap.kind, g, g, size, paired=reduction.paired)
+            if by_row < by_token:
+                written = max(written, (1 if reduction.paired else outputs) * math.prod(size))
+            if (by_token <= by_row or bare) and reduction.paired:
+                token_pairs = max(token_pairs, tokens * tokens)
     return written, token_pairs
 
 
@@ -317,17 +340,18 @@ def _tile(fn: ModelFunction, x: Inputs, projection: Tensor, the_plan: Plan, work
     """Factors, or Jacobians (n, A, P), of every parameter on one tile of examples."""
     tile: Tile = {}
     if the_plan.structured:
-        y, taps, broken = record(fn, x)
+        y, taps, broken = record(fn, x, the_plan.structured)
         if broken & set(the_plan.structured):
             raise _BrokenTapsError(broken & set(the_plan.structured))
         used = {id(t): t for name in the_plan.structured for t in taps.get(name, [])}
         g: dict[int, list[Tensor]] = {key: [] for key in used}
-        leaves = [t.leaf for t in used.values()]
+        leaves = {id(t.leaf): t.leaf for t in used.values()}
         for row in projection if used and y.requires_grad else ():
             seed = row.to(y.dtype).expand_as(y)  # not a projected y: under no_grad that would have no graph
-            grads = torch.autograd.grad(y, leaves, seed, retain_graph=True, allow_unused=True)
-            for (key, tap), value in zip(used.items(), grads, strict=True):
-                g[key].append(tap.cotangent(value))
+            grads = torch.autograd.grad(y, list(leaves.values()), seed, retain_graph=True, allow_unused=True)
+            by_leaf = dict(zip(leaves, grads, strict=True))
+            for key, tap in used.items():
+                g[key].append(tap.cotangent(by_leaf[id(tap.leaf)]))
         stacked = {key: torch.stack(values, 1) for key, values in g.items() if values}
         for name, kind in the_plan.structured.items():
             mine = [t for t in taps.get(name, []) if id(t) in stacked]
@@ -339,8 +363,8 @@ def _tile(fn: ModelFunction, x: Inputs, projection: Tensor, the_plan: Plan, work
     return tile
 
 
-def _products(left: Factors | Tensor, right: Factors | Tensor, reduction: Reduction) -> Tensor:
-    if isinstance(left, Factors) and isinstance(right, Factors):
+def _products(left: JointFactors | Tensor, right: JointFactors | Tensor, reduction: Reduction) -> Tensor | None:
+    if isinstance(left, JointFactors) and isinstance(right, JointFactors):
         return left.products(right, paired=reduction.paired)
     assert isinstance(left, Tensor) and isinstance(right, Tensor)
     return contract(left, right, paired=reduction.paired)

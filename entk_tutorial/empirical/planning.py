@@ -90,6 +90,7 @@ def fit_tiles(
     bytes_per_example: int,
     bytes_per_pair: int,
     result_bytes: int,
+    copy_bytes: int = 0,
     max_bytes: int | None,
     bytes_per_token_gram: int = 0,
     token_gram_cap: int = 0,
@@ -97,7 +98,8 @@ def fit_tiles(
 ) -> Plan:
     """Largest tile that stays below the limit.
 
-    A token Gram takes ``bytes_per_token_gram`` a pair of examples, and is cut into blocks of ``token_gram_cap``.
+    ``copy_bytes`` is taken in passing by a result in another order than it was worked out. A token Gram takes
+    ``bytes_per_token_gram`` a pair of examples, and is cut into blocks of ``token_gram_cap``.
 
     Raises:
         MemoryPlanError: if the result alone, or a tile of one example, exceeds the limit.
@@ -106,7 +108,7 @@ def fit_tiles(
 
     def work(tile: int) -> int:
         gram = min(tile * tile * bytes_per_token_gram, max(token_gram_cap, tile * bytes_per_token_gram))
-        return 2 * tile * bytes_per_example + tile * tile * bytes_per_pair + gram
+        return max(2 * tile * bytes_per_example + tile * tile * bytes_per_pair + gram, copy_bytes)
 
     if result_bytes + work(1) > limit:
         raise MemoryPlanError(

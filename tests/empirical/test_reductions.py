@@ -219,12 +219,12 @@ def test_the_table_sees_a_rule_that_forgets_tokens(monkeypatch):
 
 def test_the_certificate_sees_a_missing_cross_term(monkeypatch):
     """Were the certificate always granted, the kernel of a weight that is also used by hand would be wrong."""
-    from entk_tutorial.empirical.structured import taps
+    from entk_tutorial.empirical.structured import certificate
 
     case = next(c for c in CASES if c.name == "by hand")
     model, x = build(case), case.inputs(5, 0)
     truth = reduced(sum(reference(model, x).values()), "trace")
-    monkeypatch.setattr(taps, "_agrees", lambda *a: True)
+    monkeypatch.setattr(certificate, "_agrees", lambda *a: True)
     with pytest.raises(AssertionError, match="ratio"):
         assert_near(empirical_ntk(model, x), truth, 1e-10)
 

@@ -1,6 +1,25 @@
-"""Contraction rules that give a layer's share of the kernel without forming its Jacobian."""
+"""Contraction rules that give a parameter's share of the kernel without forming its Jacobian."""
 
-from entk_tutorial.empirical.structured.rules import TOKEN_GRAM_LIMIT, Factors, factors_of, rule_operations
-from entk_tutorial.empirical.structured.taps import Tap, certified_parameters, record
+from entk_tutorial.empirical.structured.certificate import LAYER_KINDS, certified_parameters, record
+from entk_tutorial.empirical.structured.operations import ParameterTap
+from entk_tutorial.empirical.structured.rules import (
+    TOKEN_GRAM_LIMIT,
+    Factors,
+    JointFactors,
+    factors_of,
+    rule_operations,
+)
+from entk_tutorial.empirical.structured.taps import Tap
 
-__all__ = ["TOKEN_GRAM_LIMIT", "Factors", "Tap", "certified_parameters", "factors_of", "record", "rule_operations"]
+__all__ = [
+    "LAYER_KINDS",
+    "TOKEN_GRAM_LIMIT",
+    "Factors",
+    "JointFactors",
+    "ParameterTap",
+    "Tap",
+    "certified_parameters",
+    "factors_of",
+    "record",
+    "rule_operations",
+]

@@ -6,13 +6,15 @@ With tokens :math:`t` and projected outputs :math:`a`, the gradient at example :
 .. math:: K_{nm} = \sum_a \sum_{t t'} (x_{nt} \cdot x_{mt'})\,(g_{nat} \cdot g_{mat'}).
 
 For an embedding :math:`x` is one-hot and the first factor is the equality of token ids; for a bias it is 1. A layer
-called twice just has more tokens: the cross terms come by themselves. Each rule has two forms, "token" (the formula
-above) and "row" (write down one projected output's gradients, then multiply), and takes the one that counts fewer
-operations.
+called twice just has more tokens: the cross terms come by themselves. Tokens whose cotangent is zero for all examples
+of a tile are left out: all but the last position, where a model reads out that one only. Each rule has two forms,
+"token" (the formula above) and "row" (write down one projected output's gradients, then multiply), and takes the one
+that counts fewer operations.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +22,9 @@ import torch
 from torch import Tensor
 
 from entk_tutorial.empirical.reductions import contract
+from entk_tutorial.empirical.structured.operations import ParameterTap
 from entk_tutorial.empirical.structured.taps import Tap
+from entk_tutorial.empirical.structured.uses import joint_groups
 
 TOKEN_GRAM_LIMIT = 1 << 24
 """Elements of one temporary token Gram: 64 MB in float32."""
@@ -91,7 +95,8 @@ class Factors:
             for t in range(t1):
                 for u in range(t2):
                     similar = self._similarity(other, slice(t, t + 1), slice(u, u + 1), slice(None))
-                    out += similar[:, None, :, None] * contract(self.g[:, :, t], other.g[:, :, u], paired=False)
+                    block = contract(self.g[:, :, t], other.g[:, :, u], paired=False)
+                    out += block.mul_(similar[:, None, :, None])
             return out
         if t1 == t2 == 1:
             similar = self._similarity(other, slice(None), slice(None), slice(None))
@@ -122,6 +127,26 @@ def rule_operations(
     return token, n1 * n2 * outputs * parameters + write
 
 
+@dataclass(frozen=True)
+class JointFactors:
+    """A parameter used in several ways that have no cross terms: their products add up.
+
+    Attributes:
+        parts: position of the first tap -> factors; a part without cotangents is left out.
+    """
+
+    parts: dict[int, Factors]
+
+    def products(self, other: JointFactors, *, paired: bool) -> Tensor | None:
+        """This tile against another; None if they have no part in common."""
+        total: Tensor | None = None
+        for key, part in self.parts.items():
+            if key in other.parts:
+                block = part.products(other.parts[key], paired=paired)
+                total = block if total is None else total.add_(block)
+        return total
+
+
 def factors_of(
     name: str,
     kind: str,
@@ -129,12 +154,42 @@ def factors_of(
     cotangents: dict[int, Tensor],
     size: tuple[int, ...],
     dtype: torch.dtype,
-) -> Factors:
+) -> JointFactors:
     """Factors of parameter ``name`` from its taps and their cotangents (N, A, T, O), by tap identity."""
     if not taps:
         raise KeyError(f"parameter {name!r} was never used; it has no taps")
-    g = torch.cat([cotangents[id(t)] for t in taps], 2).to(dtype)
+    bare = [tap for tap in taps if isinstance(tap, ParameterTap)]
+    if not bare:
+        part = _side_by_side(kind, taps, cotangents, size, dtype)
+        return JointFactors({} if part is None else {0: part})
+    groups = joint_groups(bare, math.prod(size))
+    if groups is None:
+        raise KeyError(f"parameter {name!r}: its taps have cross terms that no rule gives")
+    parts: dict[int, Factors] = {}
+    for group in groups:
+        mine = [bare[i] for i in group]
+        if mine[0].kind == "bias":
+            g = sum(tap.whole(cotangents[id(tap)], math.prod(size)) for tap in mine)
+            assert isinstance(g, Tensor)
+            parts[group[0]] = Factors("bias", None, g.to(dtype), size)
+        else:
+            part = _side_by_side(mine[0].kind, mine, cotangents, tuple(mine[0].positions.shape), dtype)
+            if part is not None:
+                parts[group[0]] = part
+    return JointFactors(parts)
+
+
+def _side_by_side(
+    kind: str, taps: Sequence[Tap], cotangents: dict[int, Tensor], size: tuple[int, ...], dtype: torch.dtype
+) -> Factors | None:
+    """Factors with the tokens of all taps, less those that no output of the tile depends on; None if none is left."""
+    g = torch.cat([cotangents[id(t)] for t in taps], 2)
     if kind == "bias":
-        return Factors(kind, None, g.sum(2, keepdim=True), size)
+        return Factors(kind, None, g.sum(2, keepdim=True).to(dtype), size)
     source = torch.cat([t.source for t in taps], 1)
-    return Factors(kind, source if kind == "embedding" else source.to(dtype), g, size)
+    alive = (g != 0).any(3).any(1).any(0)
+    if not bool(alive.all()):
+        g, source = g[:, :, alive], source[:, alive]
+    if g.shape[2] == 0:
+        return None
+    return Factors(kind, source if kind == "embedding" else source.to(dtype), g.to(dtype), size)

@@ -6,12 +6,13 @@ be multiplied without ever being written down. A tap records :math:`x`, and adds
 gradient *is* :math:`g`; being added, it survives in-place operations on the output further on.
 
 A tap proves nothing about what the model does with a parameter elsewhere (a tied weight used by hand, a batch axis that
-is not the first). So every parameter's taps are certified against autograd before they are used.
+is not the first). So every parameter's taps are certified against autograd before they are used. This file taps the
+layers of ``torch.nn``; parameters that a model multiplies by hand are watched one operation at a time (``uses.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from entk_tutorial.empirical.functional import Inputs, ModelFunction
+from entk_tutorial.empirical.functional import ModelFunction
 
 
 @dataclass
@@ -74,7 +75,7 @@ def ruled_parameters(fn: ModelFunction) -> dict[str, str]:
 
 
 @contextmanager
-def _hooks(fn: ModelFunction, n: int, taps: dict[str, list[Tap]], broken: set[str]) -> Iterator[None]:
+def hooks(fn: ModelFunction, n: int, taps: dict[str, list[Tap]], broken: set[str]) -> Iterator[None]:
     """Attach a recording hook to each layer that has a rule; remove it afterwards, whatever happens."""
     assert fn.module is not None
     names = {id(p): name for name, p in fn.module.named_parameters()}
@@ -107,83 +108,3 @@ def _hooks(fn: ModelFunction, n: int, taps: dict[str, list[Tap]], broken: set[st
             handle = module.register_forward_hook(hook)
             stack.callback(handle.remove)
         yield
-
-
-def record(fn: ModelFunction, x: Inputs) -> tuple[Tensor, dict[str, list[Tap]], set[str]]:
-    """Run the model once. Returns the outputs (with graph), taps by parameter name, and the names whose taps broke."""
-    taps: dict[str, list[Tap]] = {}
-    broken: set[str] = set()
-    with torch.enable_grad(), _hooks(fn, x.n, taps, broken):
-        y = fn(fn.params, x)
-    return y, taps, broken
-
-
-def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
-    """Parameters whose taps reproduce autograd's gradient on up to eight examples, one by one.
-
-    The cotangent is random on one example and zero on the others, for each of them in turn. A layer whose batch axis is
-    not the first, or that sees the examples in another order, then shows a cotangent where none should be; a parameter
-    that is also used outside its layer shows a gradient that the taps do not add up to. Either sends the parameter the
-    general way.
-    """
-    kinds = ruled_parameters(fn)
-    if not kinds:
-        return {}
-    few = x.rows(torch.linspace(0, x.n - 1, min(x.n, 8)).long().unique().to(x.device))
-    # The taps are taken as the kernel takes them, the truth from a pass of its own: what differs between the two (a
-    # layer recomputed during the backward pass, for instance) then shows in the comparison.
-    y, taps, broken = record(fn, few)
-    live = {name: p.clone().requires_grad_() for name, p in fn.params.items()}
-    with torch.enable_grad():
-        y_live = fn(live, few)
-    accepted = {name: kind for name, kind in kinds.items() if name not in broken}
-    if not y_live.requires_grad:
-        return accepted  # no output depends on any of them
-    generator = torch.Generator().manual_seed(0)  # private, so that the caller's random state is not touched
-    cotangent = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
-    leaves = {id(t): t.leaf for ts in taps.values() for t in ts}
-    for n in range(few.n):
-        if not accepted:
-            break
-        only = torch.zeros_like(y)
-        only[n] = cotangent[n]
-        wanted = [live[name] for name in accepted]
-        truths = torch.autograd.grad(y_live, wanted, only, retain_graph=True, allow_unused=True)
-        by_leaf: dict[int, Tensor | None] = dict.fromkeys(leaves)
-        if leaves and y.requires_grad:
-            try:
-                grads = torch.autograd.grad(y, list(leaves.values()), only, retain_graph=True, allow_unused=True)
-            except RuntimeError:
-                return {}  # a recomputation that does not match its first run: no tap can be trusted
-            by_leaf = dict(zip(leaves, grads, strict=True))
-        accepted = {
-            name: kind
-            for (name, kind), truth in zip(accepted.items(), truths, strict=True)
-            if _agrees(kind, taps.get(name, []), by_leaf, truth, live[name].detach(), n)
-        }
-    return accepted
-
-
-def _agrees(
-    kind: str, taps: list[Tap], by_leaf: Mapping[int, Tensor | None], truth: Tensor | None, weight: Tensor, n: int
-) -> bool:
-    """Whether the taps give example n's gradient as autograd does, and keep to example n."""
-    total = torch.zeros_like(weight)
-    for tap in taps:
-        g = tap.cotangent(by_leaf[id(tap)])
-        if bool(g[:n].any()) or bool(g[n + 1 :].any()):
-            return False
-        total = total + _weight_gradient(kind, tap, g, total)
-    expected = torch.zeros_like(weight) if truth is None else truth.to_dense() if truth.is_sparse else truth
-    tolerance = 1e3 * torch.finfo(total.dtype).eps * (expected.norm() + total.norm())
-    return bool((expected - total).norm() <= tolerance)
-
-
-def _weight_gradient(kind: str, tap: Tap, g: Tensor, like: Tensor) -> Tensor:
-    """Gradient summed over the examples, from a tap: what autograd must agree with."""
-    if kind == "bias":
-        return g.sum((0, 1)).to(like.dtype)
-    if kind == "linear":
-        return torch.einsum("nto,nti->oi", g, tap.source.to(g.dtype)).to(like.dtype)
-    out = torch.zeros_like(like, requires_grad=False)
-    return out.index_add(0, tap.source.reshape(-1), g.reshape(-1, g.shape[-1]).to(like.dtype))
