@@ -210,6 +210,8 @@ def identities(transformer: ModularTransformer, mlp: QuadraticMLP, keys: list[in
     errors: Numbers = {}
     for reduce in ("full", "trace", "mean_logit"):
         rows = few if reduce == "full" else torch.arange(p * p)
+        for name, weight in net.named_parameters():  # all tensors on a few inputs, the two of the theorem on all
+            weight.requires_grad_(reduce == "full" or name in ("W_out", "W_U"))
         found = empirical_ntk(net, tokens[rows], reduce=reduce, by="parameter")
         layers = empirical_ntk(two, inputs[rows], reduce=reduce, by="layer")
         assert isinstance(found, dict) and isinstance(layers, dict)
@@ -217,8 +219,8 @@ def identities(transformer: ModularTransformer, mlp: QuadraticMLP, keys: list[in
             gram, classes = read[layer][rows] @ read[layer][rows].T, readouts[layer]
             scale = {"trace": classes.trace(), "mean_logit": classes.mean()}
             formula = torch.einsum("nm,cd->nmcd", gram, classes) if reduce == "full" else gram * scale[reduce]
-            name = f"identity_{layer.removesuffix('_fc2')}"
-            errors[name] = max(errors.get(name, 0.0), _distance(kernel, formula))
+            key = f"identity_{layer.removesuffix('_fc2')}"
+            errors[key] = max(errors.get(key, 0.0), _distance(kernel, formula))
         if reduce == "full":
             mean = empirical_ntk(net, tokens[rows], reduce="mean_logit")
             total = sum(found.values(), torch.zeros(1, dtype=torch.float64))
