@@ -203,7 +203,7 @@ def run(
 
     Example:
         >>> result = run(Config(p=7, hidden=32, epochs=0), seeds=[0])
-        >>> round(result.metrics["input_gram_n"][0], 6)      # all six, with no network at all
+        >>> round(float(result.metrics["input_gram_n"][0]), 6)      # all six, with no network at all
         6.0
     """
     return run_experiment(EXPERIMENT, config, seeds, results_dir=results_dir, progress=progress)
