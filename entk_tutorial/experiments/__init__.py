@@ -32,6 +32,7 @@ _MODULES: dict[str, str] = {
     "modular_controls": "entk_tutorial.experiments.modular_controls",
     "analytic_weights": "entk_tutorial.experiments.analytic_weights",
     "blind_discovery": "entk_tutorial.experiments.blind_discovery",
+    "lazy_to_rich": "entk_tutorial.experiments.lazy_to_rich",
 }
 
 
