@@ -36,6 +36,11 @@ def test_every_setting_measure_and_control(result):
         "dictionary_outputs", "small_ridge",
     }  # fmt: skip
     assert set(result.chance) <= set(result.metrics)
+    for kind in ("", "untrained_"):
+        assert len(result.series[f"{kind}sparse10_all_b0_spectrum"][0]) == 18
+        curve = result.series[f"{kind}sparse10_w_b33_overlap"][0]
+        where = result.controls["untrained"] if kind else result.metrics
+        assert curve[5] == pytest.approx(where["sparse10_w_b33_overlap"][0])
 
 
 def test_same_seed_same_numbers_and_the_random_state_is_left(result):
