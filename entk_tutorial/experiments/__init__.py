@@ -26,6 +26,7 @@ _MODULES: dict[str, str] = {
     "modular_mlp": "entk_tutorial.experiments.modular_mlp",
     "superposition": "entk_tutorial.experiments.superposition",
     "modular_transformer": "entk_tutorial.experiments.modular_transformer",
+    "modular_transformer_published": "entk_tutorial.experiments.modular_transformer_published",
     "layers": "entk_tutorial.experiments.layers",
     "ablation": "entk_tutorial.experiments.ablation",
     "grokking": "entk_tutorial.experiments.grokking",

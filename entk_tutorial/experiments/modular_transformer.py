@@ -40,11 +40,8 @@ GROKKED = 0.95
 SUM_SHARE, AXIS_SHARE = 0.80, 0.85
 """Shares of the key modes from which the two windows of the unembedding count as holding them."""
 
-BELOW = TENSORS[:-2]
-"""The tensors whose kernel is no PCA of activations: all but ``W_out`` and ``W_U``."""
-
-MEMORY = 3 * 2**30
-"""Bytes allowed for one kernel."""
+BELOW, MEMORY = TENSORS[:-2], 3 * 2**30
+"""The tensors whose kernel is no PCA of activations: all but ``W_out`` and ``W_U``; bytes allowed for one kernel."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +84,11 @@ class Config:
             raise ValueError(f"p={self.p}: too few frequencies to tell key ones from the floor; take an odd p from 7.")
         modular_task(self.p, self.train_fraction, 0)  # checks modulus and fraction, with their reasons
         ModularTransformer(self.p, self.d_model, self.heads, self.d_mlp)  # checks the widths
-        if (
-            min(self.batch, self.record_every, self.kernel_every) < 1
-            or self.epochs < 0
-            or not (self.lr > 0 and self.weight_decay >= 0)
-        ):
+        counts = (self.batch, self.record_every, self.kernel_every)
+        if min(counts) < 1 or self.epochs < 0 or not (self.lr > 0 and self.weight_decay >= 0):
             raise ValueError(
-                f"batch={self.batch}, record_every={self.record_every}, kernel_every={self.kernel_every}, "
-                f"epochs={self.epochs}, lr={self.lr}, weight_decay={self.weight_decay}: the first three and lr must be "
-                "positive, the others not negative."
+                f"batch, record_every, kernel_every={counts}, epochs={self.epochs}, lr={self.lr}, weight_decay="
+                f"{self.weight_decay}: the first three and lr must be positive, the others not negative."
             )
         if self.epochs % self.record_every or self.epochs % self.kernel_every:
             raise ValueError(
@@ -106,6 +99,14 @@ class Config:
     def network(self, seed: int) -> ModularTransformer:
         """The untrained network of a seed, on the device."""
         return ModularTransformer(self.p, self.d_model, self.heads, self.d_mlp, seed).to(pick_device(self.device))
+
+    def task(self, seed: int) -> ModularTask:
+        """The pairs of a seed: each has a split of its own."""
+        return modular_task(self.p, self.train_fraction, SPLIT_OFFSET + seed)
+
+    def batches(self, rows: Tensor, seed: int) -> Iterator[Tensor]:
+        """Batches of these rows without end."""
+        return shuffled_batches(rows, self.batch, torch.Generator().manual_seed(BATCH_OFFSET + seed))
 
 
 def shuffled_batches(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -129,7 +130,7 @@ def fit(
     tokens, labels = modular_tokens(config.p).to(device), task.labels.to(device)
     train_rows, test_rows = task.train.to(device), task.held_out.to(device)
     a_step = len(train_rows.split(config.batch))  # batches in an epoch
-    batches = shuffled_batches(train_rows, config.batch, torch.Generator().manual_seed(BATCH_OFFSET + seed))
+    batches = config.batches(train_rows, seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
     def loss(net: torch.nn.Module) -> Tensor:
@@ -288,8 +289,7 @@ def _first(epochs: list[int], values: list[float], threshold: float) -> float:
 def run_seed(config: Config, seed: int, progress: ProgressFn) -> SeedRecord:
     """One seed: the network, the kernels of its tensors, its controls."""
     p = config.p
-    task = modular_task(p, config.train_fraction, SPLIT_OFFSET + seed)
-    untrained = config.network(seed)
+    task, untrained = config.task(seed), config.network(seed)
     model, history = fit(config, task, seed, range(0, config.epochs + 1, config.kernel_every))
     progress(0.35, "trained")
     keys = key_frequencies(model.W_E, p)

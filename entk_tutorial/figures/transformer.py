@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,7 +55,12 @@ def runs(axis: Axes, x: ArrayLike, groups: Mapping[str, ArrayLike]) -> None:
     dashes = ("-", "--", ":", "-.")
     for i, (label, curves) in enumerate(groups.items()):
         for j, curve in enumerate(np.asarray(curves, dtype=float)):
-            style = {"color": plotting.PALETTE[i], "linestyle": dashes[i % 4], "linewidth": 1.3, "alpha": 0.9}
+            style: dict[str, Any] = {
+                "color": plotting.PALETTE[i],
+                "linestyle": dashes[i % 4],
+                "linewidth": 1.3,
+                "alpha": 0.9,
+            }
             count = len(np.asarray(curves))
             axis.plot(x, curve, label=f"{label} ({count})" if j == 0 else None, **style)
     axis.legend()
