@@ -18,6 +18,7 @@ def test_plane_draws_one_arrow_a_feature():
         figures.plane(axis, np.ones((3, 5)))
 
 
+@pytest.mark.filterwarnings("ignore:The set_bad function:PendingDeprecationWarning")  # seaborn's, not ours to mend
 def test_written_shows_the_product():
     _, (axis,) = plotting.panels(1)
     w = np.array([[1.0, -1.0, 0.5]])
