@@ -41,7 +41,7 @@ def what_finds_what(
         untrained: the same of the untrained networks.
         full: dimension of a family.
     """
-    figure = plt.figure(figsize=(10.5, 0.36 * len(labels) + 1.3))
+    figure = plt.figure(figsize=(9.2, 0.36 * len(labels) + 1.3))
     plt.close(figure)  # out of pyplot's hands: a cell that ends in the figure shows it once
     widths = GridSpec(1, 3, figure=figure, width_ratios=[4, 4, 2], wspace=0.08)
     families = ("n", "m", "sum", "diff")
@@ -93,7 +93,10 @@ def scale_sweep(
             label=f"random phases, H = {width}",
         )  # fmt: skip
     right.set(xscale="log", xlabel="scale ratio $s_1/s_2$", ylabel=f"window 2 with the sum, of {p - 1}")
+    ticks = [r for r in (0.25, 0.5, 1, 2, 4, 8) if min(ratios) <= r <= max(ratios)]
     for axis in (left, right):
+        axis.set_xticks(ticks, [f"{r:g}" for r in ticks])
+        axis.set_xticks([], minor=True)
         axis.axvline(flip, color=plt.rcParams["text.color"], linestyle=":", linewidth=1)
         axis.legend(fontsize=8)
     return figure
@@ -132,7 +135,7 @@ def confusions(
         names: columns.
         right: network -> right name.
     """
-    figure, axes = plotting.panels(len(answers), width=5.6, height=4.1, columns=2)
+    figure, axes = plotting.panels(len(answers), width=4.3, height=3.7, columns=2)
     for i, (axis, (rule, table)) in enumerate(zip(axes, answers.items(), strict=False)):
         given = np.asarray(table, dtype=int)
         counts = np.array([[(given[:, r] == c).sum() for c in range(len(names))] for r in range(len(networks))])
@@ -144,8 +147,8 @@ def confusions(
         )  # fmt: skip
         for row, network in enumerate(networks):
             box = (names.index(right[network]), row)
-            axis.add_patch(plt.Rectangle(box, 1, 1, fill=False, edgecolor=plotting.PALETTE[1], linewidth=2))
-        axis.tick_params(axis="x", rotation=90, labelsize=8.5)
+            axis.add_patch(plt.Rectangle(box, 1, 1, fill=False, edgecolor=plotting.PALETTE[3], linewidth=2.5))
+        axis.tick_params(axis="x", rotation=90, labelsize=9)
         axis.set(title=rule, xlabel="answer")
         axis.grid(False)
     return figure
