@@ -265,7 +265,7 @@ def _grid(
             vectors, spectrum = leading_directions(config, model, x, parameters, beta, 2 * n)
             u = vectors[:, :n]
             numbers = recover(config, u, x) | {"ratio": float(spectrum[n - 1] / spectrum[n])}
-            where = f"{control}_" if control else ""
+            where = "_".join(filter(None, (control, "")))
             if not control:
                 found = match_features(u, channel_directions(x), threshold=config.threshold).found
                 numbers["cosine_off"] = float((found & ~known).sum())

@@ -36,7 +36,7 @@ def test_every_setting_measure_and_control(result):
         "dictionary_outputs", "small_ridge",
     }  # fmt: skip
     assert set(result.chance) <= set(result.metrics)
-    for kind in ("", "untrained_"):
+    for kind in ("", "untrained"):
         assert len(result.series[f"{kind}sparse10_all_b0_spectrum"][0]) == 18
         curve = result.series[f"{kind}sparse10_w_b33_overlap"][0]
         where = result.controls["untrained"] if kind else result.metrics
