@@ -98,7 +98,7 @@ def logits_of_the_right_answer(axis: Axes, sides: Mapping[str, ArrayLike], *, x:
         x: label of the axis.
     """
     pooled = np.concatenate([np.asarray(v, dtype=float).ravel() for v in sides.values()])
-    edges = np.linspace(min(pooled.min(), 0), pooled.max(), 40)
+    edges = np.linspace(min(pooled.min(), 0), pooled.max(), 40).tolist()
     for i, (label, values) in enumerate(sides.items()):
         axis.hist(
             np.asarray(values, dtype=float).ravel(), bins=edges, color=plotting.PALETTE[i], label=label,
