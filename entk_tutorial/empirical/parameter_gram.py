@@ -86,7 +86,8 @@ def parameter_gram_eigenpairs(
         ValueError: k outside [1, rank]; unknown, repeated or no parameter names; weights of another shape, negative or
             not finite; a dtype other than float32 and float64; a kernel that is zero.
         MemoryPlanError: if it cannot fit, before anything large is allocated.
-        ModelError, InputError: as :func:`empirical_ntk`.
+        ModelError: as :func:`empirical_ntk`, and if a derivative is not finite.
+        InputError: as :func:`empirical_ntk`.
 
     Example:
         >>> import torch
