@@ -10,7 +10,7 @@ from torch import Tensor
 from entk_tutorial.models.modular import QuadraticMLP
 
 SIGNS = {"sum": 1, "diff": -1}
-"""Sign of the second phase in the readout: the network answers n + m, or n - m."""
+"""Which sign the second phase has in the readout; the network answers n + m, or n - m."""
 
 
 def grid_is_exact(grid: int) -> bool:
