@@ -17,7 +17,7 @@ import platformdirs
 
 from entk_tutorial.data.package_index import FetchError, Link, links, pip_settings, read_url, without_password
 
-__all__ = ["ArchiveError", "FetchError", "HashMismatchError", "NotFetchedError", "ReleasedFile", "cache_folder"]
+__all__ = ["ArchiveError", "HashMismatchError", "NotFetchedError", "ReleasedFile", "cache_folder"]
 
 SIZE_LIMIT = 64 * 2**20
 """Most bytes to read of any archive or member; the files fetched here hold a few million."""

@@ -64,7 +64,7 @@ class LanguageData:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of words, contexts and targets: equal for equal data, whatever made it."""
+        """SHA-256 of words, contexts and targets, which is equal for equal data, whatever made it."""
         digest = hashlib.sha256("\n".join(self.words).encode())
         for part in (self.contexts, self.targets, self.test_contexts, self.test_targets):
             digest.update(str(tuple(part.shape)).encode())

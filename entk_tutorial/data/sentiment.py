@@ -14,7 +14,8 @@ from entk_tutorial.data.corpus import Corpus
 __all__ = ["TEST_GROUPS", "SentimentConfig", "SentimentCorpus", "sentiment_corpus"]
 
 TEST_GROUPS = ("plain", "negated", "negated_held_out")
-"""Kinds of test documents: without "not"; with it, on words that training negates too; with it on a held-out word."""
+"""The kinds of test documents are those without "not", with it on words that training negates too, and with it on a
+held-out word."""
 
 POSITIVE = ("good", "great", "fine", "superb", "lovely", "clever", "warm", "fresh")
 NEGATIVE = ("bad", "awful", "poor", "dull", "clumsy", "silly", "cold", "stale")

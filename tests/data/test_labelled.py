@@ -58,7 +58,7 @@ GOOD = "sentence\tlabel\ngood\t1\nbad\t0\n"
         (GOOD + "...\t1\n", "line 4: the text is empty, or has no word"),
         ("sentence\tlabel\ngood\t1\n", "only label 1"),
         ("sentence\tlabel\n", "no text"),
-        (GOOD.encode() + b"caf\xe9\t1\n", "line 4: byte 0xe9 is not UTF-8"),
+        (GOOD.encode() + b"\xe9t\xe9\t1\n", "line 4: byte 0xe9 is not UTF-8"),
         (GOOD.encode("utf-16"), "byte 0xff is not UTF-8"),
         (GOOD + "a\0b\t1\n", "line 4: a NUL character"),
     ],

@@ -227,7 +227,7 @@ def test_unknown_name_and_missing_copy(place):
         (b"1\tnan\tgood\n", "rating 'nan'"),
         (b"1\t4.5\tgood\n", "rating '4.5'"),
         (b"1\t2.0\t \n", "the sentence is empty"),
-        (b"1\t2.0\tgood\n2\t1.0\tcaf\xe9\n", "line 2: byte 0xe9 is not UTF-8"),
+        (b"1\t2.0\tgood\n2\t1.0\t\xe9t\xe9\n", "line 2: byte 0xe9 is not UTF-8"),
     ],
 )
 def test_lines_that_are_wrong(content, message):
