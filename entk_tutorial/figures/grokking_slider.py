@@ -98,11 +98,12 @@ def grokking_slider(
     html = f"""<div class="entk-film" id="{name}">
 <style>{_STYLE}</style>
 <div class="controls">
-<label>Epoch <input type="range" min="0" max="{len(epochs) - 1}" step="1" value="{start}" class="epoch"></label>
-<label>Run <select class="run">{options}</select></label>
-<label>Rows <select class="rows">{rows}</select></label>
+<span class="wide"><label for="{name}-epoch">Epoch</label>
+<input type="range" min="0" max="{len(epochs) - 1}" step="1" value="{start}" class="epoch" id="{name}-epoch"></span>
+<span><label for="{name}-run">Run</label> <select class="run" id="{name}-run">{options}</select></span>
+<span><label for="{name}-rows">Rows</label> <select class="rows" id="{name}-rows">{rows}</select></span>
 </div>
-<div class="stage">{_drawing(epochs, films, edges, start, description)}</div>
+<div class="stage" tabindex="0">{_drawing(epochs, films, edges, start, description)}</div>
 <p class="readout" role="status" aria-live="polite">{escape(_sentence(epochs, first, edges, start))}</p>
 <noscript><p>Without scripts the figure stands still at epoch {int(epochs[start])}.</p></noscript>
 <script type="application/json" class="film-data">{text}</script>
@@ -277,8 +278,8 @@ max-width:760px;color:var(--ink);background:var(--back);padding:.5rem;border-rad
 html[data-theme="dark"] .entk-film{--ink:#e6e8eb;--soft:#3a424b;--back:#14181d;--a:#56b4e9;--b:#f0a050;--c:#2fd0a5;
 --cell:#7cc8f5}
 .entk-film .controls{display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;align-items:center}
-.entk-film label{display:inline-flex;gap:.5rem;align-items:center;margin:0}
-.entk-film label:first-child{flex:1 1 16rem}
+.entk-film .controls span{display:inline-flex;gap:.5rem;align-items:center}.entk-film label{margin:0}
+.entk-film .wide{flex:1 1 16rem}
 .entk-film input{flex:1;min-width:8rem;accent-color:var(--a)}
 .entk-film select{background:var(--back);color:var(--ink);border:1px solid var(--soft);border-radius:4px;
 max-width:12rem}

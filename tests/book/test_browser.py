@@ -1,6 +1,7 @@
 """The built book in a headless Chromium with no network: what a reader sees first must work offline."""
 
 import json
+import re
 
 import pytest
 
@@ -107,3 +108,51 @@ def test_the_switch_turns_the_page_dark(open_book):
 def test_a_system_in_dark_mode_gets_a_dark_page(open_book):
     page, _, _ = open_book("book/index.html", dark=True)
     assert page.locator("html").get_attribute("data-theme") == "dark"
+
+
+def test_the_film_of_grokking_moves_by_keyboard(open_book):
+    page, refused, messages = open_book("book/microscope/grokking.html")
+    slider = page.get_by_label("Epoch", exact=True)
+    readout, cursor = page.locator(".entk-film .readout"), page.locator(".entk-film .cursor")
+    dot, cell = page.locator(".entk-film circle").nth(100), page.locator(".entk-film .c").nth(300)
+
+    def shown():
+        return [
+            readout.inner_text(),
+            *(e.get_attribute(a) for e, a in ((cursor, "transform"), (dot, "cy"), (cell, "fill-opacity"))),
+        ]
+
+    slider.focus()
+    page.keyboard.press("Home")
+    first = shown()
+    assert first[0].startswith("Epoch 0,")
+    page.keyboard.press("ArrowRight")
+    assert shown()[0].startswith("Epoch 5,")
+    page.keyboard.press("End")
+    last = shown()
+    assert all(before != after for before, after in zip(first, last, strict=True))
+    page.get_by_label("Run", exact=True).select_option(index=1)
+    assert shown()[0] != last[0] and slider.get_attribute("aria-valuetext") == "epoch 500"
+    before = page.locator(".entk-film .c").evaluate_all("all => all.map(e => e.getAttribute('fill-opacity')).join()")
+    page.get_by_label("Rows", exact=True).select_option(index=1)
+    after = page.locator(".entk-film .c").evaluate_all("all => all.map(e => e.getAttribute('fill-opacity')).join()")
+    assert before != after and (refused, messages) == ([], [])
+
+
+def test_the_film_of_grokking_is_dark_in_the_dark_and_moves_from_a_folder(open_book):
+    page, refused, messages = open_book((browser.HTML / "book/microscope/grokking.html").as_uri(), dark=True)
+    ink, back = (
+        page.locator(".entk-film").evaluate(f"e => getComputedStyle(e).{which}")
+        for which in ("color", "backgroundColor")
+    )
+    assert sum(map(int, re.findall(r"\d+", ink)[:3])) > 600 > 200 > sum(map(int, re.findall(r"\d+", back)[:3]))
+    page.get_by_label("Epoch", exact=True).focus()
+    page.keyboard.press("End")
+    assert page.locator(".entk-film .readout").inner_text().startswith("Epoch 500,")
+    assert (refused, messages) == ([], [])
+
+
+def test_the_film_of_grokking_is_a_figure_on_paper(open_book):
+    page, _, _ = open_book("book/microscope/grokking.html")
+    page.emulate_media(media="print")
+    assert page.locator(".entk-film .controls").is_hidden() and page.locator(".entk-film svg").is_visible()

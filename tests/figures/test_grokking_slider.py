@@ -82,7 +82,8 @@ def test_tags_balance_and_labels_are_escaped():
 
 def test_the_controls_have_names_and_the_figure_has_both_themes():
     html = grokking_slider(EPOCHS, [film(), film("b")], edges=EDGES, name="film-2").html
-    assert html.count("<label>") == 3 and 'type="range" min="0" max="3"' in html
+    assert re.findall(r'label for="([^"]*)"', html) == re.findall(r'(?:input|select) [^>]*id="([^"]*)"', html)
+    assert html.count("<label") == 3 and 'type="range" min="0" max="3"' in html
     assert html.count("<option") == 3 and 'getElementById("film-2")' in html and 'id="film-2"' in html
     assert 'html[data-theme="dark"] .entk-film' in html and "prefers-color-scheme: dark" in html
 
