@@ -41,7 +41,7 @@ def test_stills_show_the_frames_asked_for_and_no_constant_mode():
 
 
 def test_every_run_is_a_line_and_every_group_has_one_name():
-    figure, (axis,) = plotting.panels(1)
+    _, (axis,) = plotting.panels(1)
     runs = np.zeros((3, 4))
     against_controls(axis, [0, 1, 2, 3], runs, runs[:2], (-1, 1), label="x", near=runs[:1])
     assert len(axis.lines) == 6 and len(axis.get_legend_handles_labels()[1]) == 4
