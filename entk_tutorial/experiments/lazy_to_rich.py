@@ -252,6 +252,7 @@ def step_correlations(config: Config, task: ModularTask, seed: int) -> dict[str,
     memoryless = short_step(net, adamw, inputs, targets, probe, memory=False)
     for label, found in (("first", first), ("later", later), ("memoryless", memoryless)):
         out |= {f"adamw_{label}_{name}": value for name, value in found.items()}
+    del out["adamw_memoryless_direction"]  # 1 by construction there, as at the first step
     return out
 
 
