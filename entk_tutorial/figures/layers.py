@@ -85,8 +85,9 @@ def beside_null(axis: Axes, groups: Mapping[str, Mapping[str, ArrayLike]], *, y:
     axis.set_xticks(range(len(layers)), layers)
     axis.set(yscale="log", ylabel=y)
     axis.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+    axis.set_ylim(top=70)  # room for the legend
     axis.grid(axis="x", visible=False)
-    axis.legend()
+    axis.legend(loc="upper left", ncols=3)
 
 
 def logits_of_the_right_answer(axis: Axes, sides: Mapping[str, ArrayLike], *, x: str) -> None:
