@@ -85,7 +85,7 @@ EXPERIMENT = Experiment(
     quick=replace(
         Config(), p=23, d_model=48, d_mlp=96, train_fraction=0.8, epochs=500, lr=2e-3, kernel_every=250, controls=False
     ),
-    seconds_per_seed=120.0,
+    seconds_per_seed=60.0,
     tolerances=own.EXPERIMENT.tolerances,
     cheap=False,
 )
