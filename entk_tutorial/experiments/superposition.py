@@ -209,7 +209,8 @@ def linearised(
 
     The kernel has N n rows and the model P parameters, so the regression is solved for a change of parameters,
     :math:`\delta = (J^\top D J + \rho)^{-1} J^\top D x` with :math:`D` the importance to the power beta; the prediction
-    :math:`J \delta` is that of :class:`LinearizedModel` with ``around="zero"`` (push-through identity).
+    :math:`J \delta` is that of :class:`entk_tutorial.empirical.LinearizedModel` with ``around="zero"`` (push-through
+    identity).
 
     Returns:
         dict: ``ratio``, its importance-weighted loss over the model's, and ``r2``, the share of the variance of the

@@ -1,7 +1,7 @@
 r"""Ground-truth features of the toy model of superposition in the flattened space, and three ways to look for them.
 
-The flat kernel of a network with n outputs lives on N n rows, row (i, c) = output c at sample i. {cite}`lin2025` gives
-feature j a direction there: its values in channel block j (the rows of output j), zero in all other blocks.
+The flat kernel of a network with n outputs lives on N n rows, row (i, c) = output c at sample i. Feature j gets a
+direction there: its values in channel block j (the rows of output j), zero in all other blocks. Source: [Lin 2025].
 """
 
 from __future__ import annotations
