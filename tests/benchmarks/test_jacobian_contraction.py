@@ -31,5 +31,8 @@ def test_a_whole_run_replaces_the_extrapolation():
 
 def test_stored_table_follows_from_the_stored_runs():
     stored = json.loads(bench.RESULTS.read_text(encoding="utf-8"))
-    assert stored["summary"] == bench.summary([bench.Run(**r) for r in stored["runs"]])
+    again = bench.summary([bench.Run(**r) for r in stored["runs"]])
+    assert stored["summary"].keys() == again.keys()
+    for name, row in stored["summary"].items():  # a fitted exponent differs in its last digits between machines
+        assert row == pytest.approx(again[name], rel=1e-9), name
     assert stored["busy"] == (max(r["load"] for r in stored["runs"]) > bench.BUSY)
