@@ -27,9 +27,9 @@ def kernel_product(
     r"""The flat kernel times a vector, :math:`J(x)\, D^{-1} J(X)^\top v`, by one backward and one forward derivative.
 
     Args:
-        model: (N, *) -> (N, C).
-        x: (M, *) where the result is wanted.
-        x_train: (N, *) where ``v`` lives.
+        model: (N, ...) -> (N, C).
+        x: (M, ...) where the result is wanted.
+        x_train: (N, ...) where ``v`` lives.
         v: (N, C).
         preconditioner: the diagonal of D by parameter name, positive; None for the identity, which is the eNTK.
 
@@ -82,9 +82,9 @@ def linearized_limit(
     to be added to the present output. :class:`~entk_tutorial.empirical.linearized.LinearizedModel` forms the kernel.
 
     Args:
-        model: (N, *) -> (N, C); best in float64.
-        x: (M, *).
-        x_train: (N, *).
+        model: (N, ...) -> (N, C); best in float64.
+        x: (M, ...).
+        x_train: (N, ...).
         y_train: (N, C).
         tolerance: relative size of the residual on the training set at which to stop.
         max_steps: products before giving up.
@@ -162,7 +162,7 @@ def gradient_flow(
 
     Args:
         model: trained in place.
-        x: (N, *) inputs, all in one batch.
+        x: (N, ...) inputs, all in one batch.
         y: (N, C) targets.
         stop: loss, as a share of the first one, at which to stop.
         max_steps: budget.

@@ -58,11 +58,11 @@ def short_step(
     correlated with what is predicted from today's residual :math:`r = y - f(X)`.
 
     Args:
-        model: (N, *) -> (N, C); left as it is. Best in float64.
+        model: (N, ...) -> (N, C); left as it is. Best in float64.
         optimizer: with the state it has reached; left as it is.
-        inputs: (N, *) training inputs.
+        inputs: (N, ...) training inputs.
         targets: (N, C).
-        probe: (M, *) inputs at which the outputs are watched.
+        probe: (M, ...) inputs at which the outputs are watched.
         memory: False takes AdamW's step without average of past gradients and without weight decay.
 
     Returns:
