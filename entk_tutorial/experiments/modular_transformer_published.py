@@ -1,6 +1,6 @@
 r"""The Transformer's experiment with the published draws: one split for all seeds, weights and batches as published.
 
-:mod:`modular_transformer` draws a new split for every seed. The published runs share one, and a seed decides the
+The experiment ``modular_transformer`` draws a new split for every seed. The published runs share one, and a seed decides the
 weights and the order of the batches. Whether a run groks, and with how many frequencies, turns on such draws; so the
 published claims are held to the published ones. The draws are made in the published order from a private generator,
 so that a seed gives the weights that it gave there. Source: [Lin 2025].
@@ -41,7 +41,7 @@ def drawn_weights(config: own.Config, generator: torch.Generator) -> State:
 
 @dataclass(frozen=True)
 class Config(own.Config):
-    """As :class:`modular_transformer.Config`; only the draws differ."""
+    """As :class:`entk_tutorial.experiments.modular_transformer.Config`; only the draws differ."""
 
     def network(self, seed: int) -> ModularTransformer:
         """The untrained network of a seed, with the published weights."""
@@ -72,7 +72,7 @@ class Config(own.Config):
 
 
 def run_seed(config: Config, seed: int, progress: ProgressFn) -> SeedRecord:
-    """One seed, as in :func:`modular_transformer.run_seed`."""
+    """One seed, as in :func:`entk_tutorial.experiments.modular_transformer.run_seed`."""
     return own.run_seed(config, seed, progress)
 
 
