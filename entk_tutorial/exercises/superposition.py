@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -47,7 +48,8 @@ def check_shuffled_cosine(value: float, sparsity: float = 0.3) -> Answer:
     if close(value, 0.75 * present, 5e-3):
         return Answer(
             True,
-            "(E x)^2 / E x^2 = 3 (1 - S) / 4. At most 3/4, whatever S: a threshold of .8 is safe from shuffled values.",
+            "(E x)^2 / E x^2 = 3 (1 - S) / 4. A direction that is constant in the channel reaches the root of it, "
+            f"{math.sqrt(0.75 * present):.2f}: a threshold has to lie above that.",
         )
     if close(value, 0.0, 1e-3):
         return Answer(
@@ -57,6 +59,8 @@ def check_shuffled_cosine(value: float, sparsity: float = 0.3) -> Answer:
         )
     if close(value, 0.75, 5e-3):
         return Answer(False, f"That is for S = 0. With S = {sparsity} both moments carry a factor 1 - S: do it again.")
+    if close(value, math.sqrt(0.75 * present), 5e-3):
+        return Answer(False, "That is the cosine of the feature with a constant. Here both vary: square it.")
     if close(value, 0.25 * present**2, 5e-3):
         return Answer(False, "That is the mean of the product. A cosine is divided by the mean square, too.")
     return Answer(False, "The cosine is (mean of x)^2 over (mean of x^2). Find both for a mixture of 0 and uniform.")

@@ -28,6 +28,7 @@ WRONG = [
     ("check_overlap_chance", 1.0, "Add up"),
     ("check_shuffled_cosine", 0.0, "not centred"),
     ("check_shuffled_cosine", 0.75, "for S = 0"),
+    ("check_shuffled_cosine", 0.7246, "with a constant"),
     ("check_shuffled_cosine", 0.1225, "divided by the mean square"),
     ("check_shuffled_cosine", 0.9, "mixture of 0 and uniform"),
     ("check_rank", 550, "counts parameters"),
