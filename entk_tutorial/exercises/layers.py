@@ -135,6 +135,10 @@ def check_removal(remove: Callable[[Tensor], Tensor], p: int = 13) -> Answer:
     if torch.allclose(found.double(), without_functions(table, families["diff"]), atol=1e-8):
         return Answer(False, "You took out the functions of n - m.")
     left = float((families["sum"].T @ found.double()).norm() / (families["sum"].T @ table).norm())
+    if left < 1e-8:
+        return Answer(
+            False, "The sum is gone, and something else with it. Only the mean of each sum's rows should change."
+        )
     return Answer(
         False, f"A share of {left:.2f} of the sum part's length is left; subtract the mean of each sum's rows."
     )

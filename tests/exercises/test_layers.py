@@ -46,6 +46,7 @@ WRONG = [
     ("check_removal", _means, "Subtract it"),
     ("check_removal", lambda t: without_functions(t, line_families(13)["diff"]), "n - m"),
     ("check_removal", lambda t: t, "share of 1.00"),
+    ("check_removal", lambda t: 0 * t, "something else with it"),
     ("check_removal", lambda t: t[:5], "should come back"),
     ("check_removal", lambda t: 3, "should come back"),
 ]
