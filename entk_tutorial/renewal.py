@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["RELATIVE", "Renewal", "renew"]
 
 RELATIVE = 1e-6
-"""Largest relative difference of a number that counts as the same: rounding of another order of sums, no more."""
+"""Numbers that differ by no more than this, relative, count as the same: sums taken in another order, no more."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from entk_tutorial.experiments.result import Result
-    from entk_tutorial.training import State
 
 __all__ = ["FOLDER", "load_benchmark", "load_result", "load_stored_checkpoint", "stored_names"]
 
@@ -59,7 +60,7 @@ def load_result(name: str, folder: Path | str | None = None) -> Result:
     return result
 
 
-def load_stored_checkpoint(name: str, seed: int, folder: Path | str | None = None) -> State:
+def load_stored_checkpoint(name: str, seed: int, folder: Path | str | None = None) -> dict[str, Tensor]:
     """Read the weights that a stored experiment kept of one seed; for ``model.load_state_dict``.
 
     Args:
@@ -68,7 +69,7 @@ def load_stored_checkpoint(name: str, seed: int, folder: Path | str | None = Non
         folder: None means the results that ship with the package.
 
     Returns:
-        State: parameter name -> tensor, on the CPU.
+        dict: parameter name -> tensor, on the CPU.
 
     Raises:
         ValueError: if there is no such result, or it kept no weights of that seed.
