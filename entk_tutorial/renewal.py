@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["RELATIVE", "Renewal", "renew"]
 
 RELATIVE = 1e-6
-"""Numbers that differ by no more than this, relative, count as the same: sums taken in another order, no more."""
+"""Numbers that differ by no more than this, relative, count as the same, since sums may be taken in another order."""
 
 
 @dataclass(frozen=True)
