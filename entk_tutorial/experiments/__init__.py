@@ -24,6 +24,7 @@ _MODULES: dict[str, str] = {
     "token_kernel_error": "entk_tutorial.experiments.token_kernel_error",
     "word_order": "entk_tutorial.experiments.word_order",
     "label_scores": "entk_tutorial.experiments.label_scores",
+    "activation_bias": "entk_tutorial.experiments.activation_bias",
     "negation": "entk_tutorial.experiments.negation",
     "modular_mlp": "entk_tutorial.experiments.modular_mlp",
     "superposition": "entk_tutorial.experiments.superposition",
