@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from functools import lru_cache
 
 import torch
@@ -43,17 +44,24 @@ def check_limit(ratio: float) -> Answer:
         return Answer(False, "You left out the second layer's share in the functions of digits, s_1^2/8.")
     if close(ratio, math.sqrt(8 * 27 / 87), 2e-3):
         return Answer(False, "That is the value at p = 29. What does (p-2)/p tend to?")
+    if close(ratio, right, 5e-3):
+        return Answer(False, "Nearly, or rounded: give the formula itself, or four digits.")
     return Answer(False, "Set the two eigenvalues equal, divide by p^2, and let p grow.")
 
 
 def check_lattices(sizes: Iterable[int]) -> Answer:
     """Which lattices of 2 to 8 phases a circle give the exact kernel.
 
+    Raises:
+        ValueError: not a list of sizes.
+
     Example:
         >>> check_lattices([2, 3, 4, 5, 6, 7, 8])
         Not yet. 2 is not exact. Which harmonics of a phase does a product of two squares
         hold, and what is the average of the highest of them over these points?
     """
+    if not isinstance(sizes, Iterable):
+        raise ValueError(f"found {sizes!r}; a list of sizes from 2 to 8 is expected, e.g. [2, 4].")
     given = set(sizes)
     exact = {g for g in range(2, 9) if grid_is_exact(g)}
     if given == exact:
@@ -89,6 +97,8 @@ def check_output_chance(value: float, p: int = 29) -> Answer:
         )
     if close(value, 2 * (p - 1) ** 2 / (full - 1), 1e-4) or close(value, 2.0, 1e-4):
         return Answer(False, "That is for 2(p-1) directions; the second layer has p rows, so p directions.")
+    if close(value, p * (p - 1) / (full - 1), 5e-3):
+        return Answer(False, "Nearly, or rounded: give the formula itself, or four digits.")
     return Answer(False, "d k / (dimensions that both can live in): count the three numbers.")
 
 
@@ -105,9 +115,10 @@ def check_same_kernel(one: QuadraticMLP, two: QuadraticMLP) -> Answer:
             raise ValueError(f"found a {type(model).__name__}; two QuadraticMLP are expected.")
     if one.p != two.p:
         return Answer(False, f"They have different inputs: p = {one.p} and p = {two.p}.")
+    one, two = (deepcopy(model).double() for model in (one, two))  # the caller's networks keep their precision
     x = modular_task(one.p, 0.5, 0).inputs.double()
     with torch.no_grad():
-        first, second = (m.double()(x).argmax(1) for m in (one, two))
+        first, second = (m(x).argmax(1) for m in (one, two))
     same = float((first == second).double().mean())
     if min(len(first.unique()), len(second.unique())) < one.p:
         return Answer(False, "One of them never gives some of the answers. A constant network is too easy.")
@@ -117,7 +128,7 @@ def check_same_kernel(one: QuadraticMLP, two: QuadraticMLP) -> Answer:
             f"They give the same answer on {same:.0%} of the inputs: they must differ on at least three "
             "quarters.".replace("%", " %"),
         )
-    a, b = (empirical_ntk(m.double(), x) for m in (one, two))
+    a, b = (empirical_ntk(m, x) for m in (one, two))
     assert isinstance(a, Tensor) and isinstance(b, Tensor)
     change = float((a - b).norm() / a.norm())
     if change > 1e-9:
@@ -171,6 +182,8 @@ def check_mystery(k: int, answer: str | Tensor) -> Answer:
     """
     u = load_mystery(k)
     p = math.isqrt(u.shape[0])
+    if not isinstance(answer, str | Tensor):
+        raise ValueError(f"found a {type(answer).__name__}; a name, or labels as a tensor, is expected.")
     if isinstance(answer, str) and answer not in (*CANDIDATES, NONE):
         raise ValueError(f"{answer!r} is not on the list: {', '.join(CANDIDATES)}, or {NONE!r}, or labels of your own.")
     # The label of a task outside the list is not stored: "none of these" is what can be said of it.

@@ -42,6 +42,8 @@ WRONG = [
     ("check_limit", (2**0.5,), "second layer's share"),
     ("check_limit", (1.5757,), "p = 29"),
     ("check_limit", (1.0,), "let p grow"),
+    ("check_limit", (1.63,), "four digits"),
+    ("check_output_chance", (0.97,), "four digits"),
     ("check_lattices", ([3, 4, 5, 6, 7, 8],), "4 is not exact"),
     ("check_lattices", ([5, 6, 7, 8],), "3 is exact, too"),
     ("check_output_chance", (29 * 28 / 841,), "one dimension less"),
@@ -65,6 +67,12 @@ def test_mistake_is_named(name, wrong, phrase):
 def test_other_right_answers_pass():
     model = analytic_mlp(7)
     assert ex.check_same_kernel(model, turned(model))
+
+
+def test_a_check_leaves_the_networks_as_they_were():
+    one, two = QuadraticMLP(5, 8, seed=0), QuadraticMLP(5, 8, seed=1)
+    ex.check_same_kernel(one, two)
+    assert {p.dtype for m in (one, two) for p in m.parameters()} == {torch.float32}
 
 
 def test_something_else_than_a_network():
@@ -116,6 +124,8 @@ def test_labels_of_ones_own():
         (lambda: ex.check_mystery(9, "n+m"), "from 1 to 6"),
         (lambda: ex.check_mystery(1, "n^3"), "not on the list"),
         (lambda: ex.check_mystery(1, torch.zeros(3)), "one integer for each"),
+        (lambda: ex.check_mystery(1, [0, 1]), "a name, or labels as a tensor"),
+        (lambda: ex.check_lattices(3), "a list of sizes"),
     ],
 )
 def test_misuse_is_named(call, phrase):
