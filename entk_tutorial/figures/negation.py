@@ -31,7 +31,7 @@ def turned_words(
         axis.set_ylim(len(words) - 0.4, -0.6)
         axis.set(xlabel="output", title=name)
         axis.grid(axis="y", visible=False)
-    axes[0].legend(loc="lower left", fontsize=9)
+    axes[0].legend(loc="upper left", fontsize=9)
     for axis in axes[1:]:
         axis.set_yticklabels([])
     return figure
