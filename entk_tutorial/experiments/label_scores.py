@@ -3,8 +3,7 @@ r"""Label scores: what a network says of one word alone, against how often that 
 At infinite width the score starts to move at a velocity that is co-occurrence, by algebra; that is checked, and so is
 where it drifts later, for the families of the first part. Networks of finite width then train on the same sentences:
 by gradient descent on all parameters or on the embedding alone, and by Adagrad. Initial scores are subtracted.
-Texts: a generated corpus of few words, and movie reviews of many. Source: [Sun, Li & Lu 2023].
-Chapter: book/text/label-scores.
+Texts: a generated corpus, and movie reviews. Source: [Sun, Li & Lu 2023]. Chapter: book/text/label-scores.
 """
 
 from __future__ import annotations
