@@ -39,7 +39,7 @@ from entk_tutorial.models.text import MLPText
 
 Documents = Sequence[Sequence[int]]
 GENERATED = SentimentConfig(train=1000, negated=0.1)
-"""The generated corpus: few words, most of them telling, so that every network here is wider than its vocabulary."""
+"""The generated corpus has few words, most of them telling, so that every network here is wider than its vocabulary."""
 TRAININGS = ("gd", "embedding", "adagrad")
 FAMILIES: dict[str, Callable[[Documents, Documents, int], FeatureMap]] = {
     "mlp_tanh": lambda a, b, pad: mlp_features(a, b, activation="tanh"),
