@@ -138,7 +138,7 @@ def sentiment_corpus(config: SentimentConfig | None = None, *, seed: int = 0) ->
         >>> {group: len(rows) for group, rows in corpus.test_groups.items()}
         {'plain': 198, 'negated': 138, 'negated_held_out': 64}
 
-    Chapter: book/text/n-grams
+    Chapter: book/text/negation
     """
     config = config or SentimentConfig()
     words: list[str] = []

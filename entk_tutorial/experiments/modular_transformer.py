@@ -41,7 +41,7 @@ SUM_SHARE, AXIS_SHARE = 0.80, 0.85
 """Shares of the key modes from which the two windows of the unembedding count as holding them."""
 
 BELOW, MEMORY = TENSORS[:-2], 3 * 2**30
-"""Tensors whose kernel is no PCA of activations (all but ``W_out`` and ``W_U``), and the bytes allowed for one kernel."""
+"""Tensors whose kernel is no PCA of activations (all but ``W_out`` and ``W_U``), and bytes allowed for one kernel."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 r"""The Transformer's experiment with the published draws: one split for all seeds, weights and batches as published.
 
-The experiment ``modular_transformer`` draws a new split for every seed. The published runs share one, and a seed decides the
-weights and the order of the batches. Whether a run groks, and with how many frequencies, turns on such draws; so the
-published claims are held to the published ones. The draws are made in the published order from a private generator,
-so that a seed gives the weights that it gave there. Source: [Lin 2025].
+The experiment ``modular_transformer`` draws a new split for every seed. The published runs share one, and a seed
+decides the weights and the order of the batches. Whether a run groks, and with how many frequencies, turns on such
+draws; so the published claims are held to the published ones. The draws are made in the published order from a private
+generator, so that a seed gives the weights that it gave there. Source: [Lin 2025].
 Chapter: book/microscope/modular-transformer.
 """
 
