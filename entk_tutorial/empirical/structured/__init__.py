@@ -6,7 +6,8 @@ from entk_tutorial.empirical.structured.rules import (
     TOKEN_GRAM_LIMIT,
     Factors,
     JointFactors,
-    factors_of,
+    Part,
+    parts_of,
     rule_operations,
 )
 from entk_tutorial.empirical.structured.taps import Tap
@@ -17,9 +18,10 @@ __all__ = [
     "Factors",
     "JointFactors",
     "ParameterTap",
+    "Part",
     "Tap",
     "certified_parameters",
-    "factors_of",
+    "parts_of",
     "record",
     "rule_operations",
 ]
