@@ -230,7 +230,8 @@ class Demand:
                 pairs *= chunks
             examples, tiles = self.n1 + pairs * min(tile, self.n2), first + pairs
         passes = examples * (self.classes + chunks) * self.pass_operations + 1e7 * tiles * (self.classes + 3 * chunks)
-        return passes + self.product_operations + (chunks - 1) * self.repeated * self.n1 * self.n2
+        products = self.product_operations * (1 + 64 / tile)  # small products run slower
+        return passes + products + (chunks - 1) * self.repeated * self.n1 * self.n2
 
     def halvings(self) -> Iterator[tuple[int, int, bool]]:
         """Tiles, chunks of classes, and whether tiles are kept: what there is to choose from."""

@@ -39,7 +39,7 @@ def panel_rows(n: int) -> int:
 
 def panels(n: int, *, same: bool) -> Iterator[tuple[slice, slice]]:
     """Rows, and the columns to multiply them by: all, or those from the diagonal on if both sides are the same."""
-    step = panel_rows(n)
+    step = panel_rows(n) if same else PANEL
     for start in range(0, n, step):
         yield slice(start, min(start + step, n)), slice(start if same else 0, None)
 
@@ -250,6 +250,10 @@ class Part:
         assert total is not None
         return total
 
+    def of_biases(self, g: Tensor) -> Tensor:
+        """Cotangents (N, A, T, O) of a weight's taps as those of a bias in the same layers: summed over tokens."""
+        return g if g.shape[2] == 1 else g.sum(2, keepdim=True)
+
     def factors(self, g: Tensor, dtype: torch.dtype) -> Factors | None:
         """With cotangents (N, A, T, O), less the tokens that no output depends on; None if no token is left."""
         if self.kind == "bias":
@@ -288,3 +292,15 @@ def parts_of(name: str, kind: str, taps: Sequence[Tap], size: tuple[int, ...]) -
         )
         for group in groups
     ]
+
+
+def with_biases(parts: Sequence[Part]) -> list[tuple[Part, Part | None]]:
+    """Each part, and the bias that the same taps give: its cotangents need not be held a second time."""
+    weights = {tuple(map(id, part.taps)): part for part in parts if part.kind == "linear"}
+    found: dict[str, Part] = {}
+    for part in parts:
+        owner = weights.get(tuple(map(id, part.taps))) if part.kind == "bias" else None
+        if owner is not None and not isinstance(part.taps[0], ParameterTap):
+            found[owner.key] = part
+    taken = {part.key for part in found.values()}
+    return [(part, found.get(part.key)) for part in parts if part.key not in taken]

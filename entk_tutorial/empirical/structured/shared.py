@@ -25,7 +25,7 @@ from torch import Tensor
 
 from entk_tutorial.empirical.functional import Inputs, ModelFunction
 from entk_tutorial.empirical.structured.certificate import record
-from entk_tutorial.empirical.structured.rules import Part, parts_of
+from entk_tutorial.empirical.structured.rules import Part, parts_of, with_biases
 from entk_tutorial.empirical.structured.taps import Tap
 
 FEWEST_CLASSES = 5
@@ -36,7 +36,7 @@ PASSES = 3
 _MOST_EXAMPLES = 32
 """Examples of a tile whose class cotangents are all worked out; units alive at none of them are rejected."""
 _ROWS = 1 << 11
-"""Copies of examples in one pass."""
+"""Copies of examples in one pass, at most."""
 
 
 class RejectedError(Exception):
@@ -77,7 +77,7 @@ class SharedFactors:
     def __init__(self, fn: ModelFunction, kinds: Mapping[str, str], x: Inputs, classes: int, max_numel: int) -> None:
         """Try all parts on up to 16 examples; those that fail there are never tried again.
 
-        ``max_numel`` bounds the entries of one part's directions.
+        ``max_numel`` bounds the entries of one part's directions, and of the cotangents of one pass over copies.
         """
         self.fn, self.kinds, self.classes = fn, kinds, classes
         self.directions: dict[str, Tensor] = {}
@@ -86,11 +86,17 @@ class SharedFactors:
         y, taps, broken = record(fn, few, kinds)
         if not y.requires_grad or broken & set(kinds):
             return  # the tiles will say so
-        parts = [part for part in all_parts(fn, kinds, taps)]
-        for part, seen in zip(parts, cotangents(y, parts, torch.zeros_like(y)).values(), strict=True):
-            if classes * seen.shape[-1] <= max_numel:
-                self.directions[part.key] = seen.new_zeros((classes, seen.shape[-1]))
-                self.rejected[part.key] = torch.zeros(seen.shape[-1], dtype=torch.bool, device=seen.device)
+        parts = [part for part, _ in with_biases(all_parts(fn, kinds, taps))]
+        an_example = sum(tap.leaf[0].numel() + tap.source[0].numel() for part in parts for tap in part.taps) + classes
+        self._rows = max(1, min(_ROWS, max_numel // (4 * an_example)))
+        generator = torch.Generator().manual_seed(1)
+        seeds = [torch.randn(classes, generator=generator).to(y).expand_as(y) for _ in range(2)]
+        first, second = (cotangents(y, parts, seed) for seed in seeds)
+        for part in parts:
+            units = first[part.key].shape[-1]
+            if classes * units <= max_numel and _worth_trying(first[part.key], second[part.key]):
+                self.directions[part.key] = first[part.key].new_zeros((classes, units))
+                self.rejected[part.key] = torch.zeros(units, dtype=torch.bool, device=y.device)
         try:
             self.compress(few, y, parts)
         except RejectedError as error:
@@ -161,24 +167,35 @@ class SharedFactors:
             wanted[part.key] = units, place, token
         if not chosen:
             return
-        index = torch.tensor(list(chosen), device=x.device)
-        step = max(1, _ROWS // len(chosen))
-        for start in range(0, self.classes, step):
-            span = min(step, self.classes - start)
-            y, taps, broken = record(self.fn, x.rows(index.repeat_interleave(span)), self.kinds)
+        examples = torch.tensor(list(chosen), device=x.device)
+        for start in range(0, len(chosen) * self.classes, self._rows):
+            copies = torch.arange(start, min(start + self._rows, len(chosen) * self.classes), device=x.device)
+            y, taps, broken = record(self.fn, x.rows(examples[copies // self.classes]), self.kinds)
             if broken & set(self.kinds) or not y.requires_grad:
                 continue  # no directions: the units fail, and go the general way
-            seed = torch.zeros_like(y)
-            rows = torch.arange(len(y), device=y.device)
-            seed[rows, start + rows % span] = 1.0
-            found = {part.key: part for part in all_parts(self.fn, self.kinds, taps)}
-            for key, g in cotangents(y, [found[key] for key in wanted if key in found], seed).items():
+            seed = torch.zeros_like(y).scatter_(1, (copies % self.classes)[:, None], 1.0)
+            mine = [part for part in all_parts(self.fn, self.kinds, taps) if part.key in wanted]
+            for key, g in cotangents(y, mine, seed).items():
                 units, place, token = wanted[key]
-                g = g.unflatten(0, (len(chosen), span))
-                self.directions[key][start : start + span, units] = g[place, :, token, units].T
+                for n in (copies // self.classes).unique().tolist():
+                    rows = (copies // self.classes == n).nonzero()
+                    here = (place == n).nonzero().squeeze(1)
+                    value = g[rows, token[here], units[here]]
+                    self.directions[key][(copies % self.classes)[rows], units[here]] = value
         for key, (units, _, _) in wanted.items():
             columns = self.directions[key][:, units]
             self.directions[key][:, units] = columns / columns.norm(dim=0).clamp(min=torch.finfo(columns.dtype).tiny)
+
+
+def _worth_trying(first: Tensor, second: Tensor) -> bool:
+    """Whether two passes, each with one cotangent for all examples, have the same ratio at all of them, unit by unit.
+
+    A cheap screen, for most units: the certificate is what decides.
+    """
+    ratio = (first * second).sum((0, 1)) / first.square().sum((0, 1)).clamp(min=torch.finfo(first.dtype).tiny)
+    allowed = (first * ratio).abs() + second.abs()
+    close = (second - first * ratio).abs() <= 1e3 * torch.finfo(first.dtype).eps * (allowed + allowed.mean())
+    return 2 * int(close.all(1).all(0).sum()) > first.shape[-1]
 
 
 def _cover(strength: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -214,6 +231,8 @@ def _fitted(measured: list[Tensor], seeds: list[Tensor], directions: Tensor) -> 
     fit *= weight
     typical = fit.square().mean((1, 2), keepdim=True).sqrt()  # what is small beside the example's own slopes is small
     scale = torch.maximum(fit.abs(), typical).mul_(TOLERANCE * torch.finfo(fit.dtype).eps)
+    if bool(((fit[0] - fit[-1]).abs() <= scale[0]).all()) and bool(((fit - fit[0]).abs() <= scale).all()):
+        fit = fit.mean(0).expand_as(fit)  # the same for all examples, as in an output layer: products get by without it
     bad = torch.zeros(fit.shape[-1], dtype=torch.bool, device=fit.device)
     for seen, b, seed in zip(measured, expected, seeds, strict=True):
         length = seed.norm(dim=1).to(fit)[:, None, None]
