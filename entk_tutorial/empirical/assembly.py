@@ -13,7 +13,7 @@ from entk_tutorial.empirical.jacobian import projected_jacobian
 from entk_tutorial.empirical.planning import Plan
 from entk_tutorial.empirical.reductions import Reduction, contract
 from entk_tutorial.empirical.structured import JointFactors, record
-from entk_tutorial.empirical.structured.rules import Buffers, Factors, Part, panels, with_biases
+from entk_tutorial.empirical.structured.rules import Buffers, Factors, Part, panels
 from entk_tutorial.empirical.structured.shared import SharedFactors, all_parts, cotangents
 
 Tile = dict[str, JointFactors | Tensor]
@@ -51,12 +51,12 @@ def tile_of(
         if broken & set(the_plan.structured):
             raise BrokenTapsError(broken & set(the_plan.structured))
         if y.requires_grad:
-            pairs = with_biases(all_parts(fn, the_plan.structured, taps))
+            parts = all_parts(fn, the_plan.structured, taps)
             found: dict[str, dict[str, Factors]] = {}
             if shared is not None and not classes.start:
-                for name, key, factors in _shared_factors(x, y, pairs, shared, work):
+                for name, key, factors in _shared_factors(x, y, parts, shared, work):
                     found.setdefault(name, {})[key] = factors
-            for name, key, factors in _class_factors(y, pairs, projection, shared, work):
+            for name, key, factors in _class_factors(y, parts, projection, shared, work):
                 found.setdefault(name, {})[key] = factors
             tile.update({name: JointFactors(of_parts) for name, of_parts in found.items()})
     if the_plan.general:
@@ -65,30 +65,29 @@ def tile_of(
     return tile
 
 
-Pairs = list[tuple[Part, Part | None]]
-
-
 def _shared_factors(
-    x: Inputs, y: Tensor, pairs: Pairs, shared: SharedFactors, work: torch.dtype
+    x: Inputs, y: Tensor, parts: list[Part], shared: SharedFactors, work: torch.dtype
 ) -> Iterator[tuple[str, str, Factors]]:
     """Parameter, part and factors, of all whose class axis a shared factor takes away."""
-    compressed = shared.compress(x, y, [part for part, _ in pairs])
-    for part, bias in pairs:
+    compressed = shared.compress(x, y, parts)
+    for part in parts:
         if part.key in compressed:
-            yield from _factors(part, bias, compressed.pop(part.key).unsqueeze(1), work, " shared")
+            factors = part.factors(compressed.pop(part.key).unsqueeze(1), work)
+            if factors is not None:
+                yield part.name, f"{part.key} shared", factors
 
 
 def _class_factors(
-    y: Tensor, pairs: Pairs, projection: Tensor, shared: SharedFactors | None, work: torch.dtype
+    y: Tensor, parts: list[Part], projection: Tensor, shared: SharedFactors | None, work: torch.dtype
 ) -> Iterator[tuple[str, str, Factors]]:
     """Parameter, part and factors with their class axis, of what no shared factor covers."""
     units: dict[str, Tensor | None] = {}
-    for part, _ in pairs:
+    for part in parts:
         if shared is None or not shared.covers(part):
             units[part.key] = None
         elif len(shared.bad(part)):
             units[part.key] = shared.bad(part)
-    wanted = [part for part, _ in pairs if part.key in units]
+    wanted = [part for part in parts if part.key in units]
     stacks: dict[str, Tensor] = {}
     for a, row in enumerate(projection if wanted else ()):
         seed = row.to(y.dtype).expand_as(y)  # not a projected y: under no_grad that would have no graph
@@ -98,18 +97,10 @@ def _class_factors(
             if a == 0:
                 stacks[key] = g.new_empty((g.shape[0], len(projection), *g.shape[1:]))
             stacks[key][:, a] = g
-    for part, bias in pairs:
-        if part.key in stacks:
-            yield from _factors(part, bias, stacks.pop(part.key), work, "")
-
-
-def _factors(
-    part: Part, bias: Part | None, g: Tensor, work: torch.dtype, word: str
-) -> Iterator[tuple[str, str, Factors]]:
-    for one, its in ((part, g), (bias, None if bias is None else part.of_biases(g))):
-        factors = None if one is None or its is None else one.factors(its, work)
-        if one is not None and factors is not None:
-            yield one.name, one.key + word, factors
+    for part in wanted:
+        factors = part.factors(stacks.pop(part.key), work) if part.key in stacks else None
+        if factors is not None:
+            yield part.name, part.key, factors
 
 
 def assemble(

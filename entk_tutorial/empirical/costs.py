@@ -11,7 +11,7 @@ from entk_tutorial.empirical.functional import Inputs, ModelFunction
 from entk_tutorial.empirical.planning import Demand, ParameterPlan
 from entk_tutorial.empirical.reductions import Reduction
 from entk_tutorial.empirical.structured import TOKEN_GRAM_LIMIT, record
-from entk_tutorial.empirical.structured.rules import Part, panel_rows, rule_operations, with_biases
+from entk_tutorial.empirical.structured.rules import Part, panel_rows, rule_operations
 from entk_tutorial.empirical.structured.shared import PASSES, SharedFactors, all_parts
 
 _PASS = 100
@@ -56,20 +56,16 @@ def demand_of(
         sources = {id(tap): tap.source for part in parts for tap in part.taps}
         passing += 3 * sum(leaf.numel() for leaf in leaves.values()) + 3 * sum(s.numel() for s in sources.values())
         passing += (2 + PASSES * (shared is not None)) * y.numel()
-        pairs_of_parts = with_biases(parts)
-        for part, owner in [(p, p) for p, _ in pairs_of_parts] + [(b, p) for p, b in pairs_of_parts if b is not None]:
+        for part in parts:
             tokens, wide = _shape(part)
-            covered = 0 if shared is None or not shared.covers(owner) else len(shared.good(owner))
+            covered = 0 if shared is None or not shared.covers(part) else len(shared.good(part))
             rest = wide - covered
             tally = tallies[part.name]
             source = 0 if part.kind == "bias" else sum(tap.source[0].numel() for tap in part.taps)
-            held = (
-                0 if part is not owner and _shape(owner)[0] == 1 else tokens
-            )  # a bias may use its weight's cotangents
-            tally.always += source + held * covered
-            tally.per_class += held * rest
+            tally.always += source + tokens * covered
+            tally.per_class += tokens * rest
             passing += (PASSES + 4) * tokens * covered
-            passing_per_class += held * rest
+            passing_per_class += tokens * rest
             for units, classes in ((covered, 1), (rest, reduction.count)):
                 if not units:
                     continue

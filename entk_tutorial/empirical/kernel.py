@@ -2,8 +2,10 @@ r"""The empirical neural tangent kernel of a finite network, exactly."""
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,7 @@ def empirical_ntk(
     max_bytes: int | None = None,
     accumulate: str = "native",
     progress: bool = False,
+    backend: Any = None,
 ) -> Tensor | dict[str, Tensor]:
     r"""Empirical neural tangent kernel between two sets of inputs.
 
@@ -72,6 +75,9 @@ def empirical_ntk(
             over outputs; :func:`plan` shows how.
         accumulate: ``"native"``, or ``"float64"`` to multiply and add in double precision.
         progress: show a bar over the tiles on stderr.
+        backend: None for this process; a ``distributed.Client``, ``"local"``, a number of local processes, or the
+            address of a scheduler: see :func:`entk_tutorial.distributed.connect`. ``max_bytes`` then holds for each
+            worker.
 
     Returns:
         Tensor, or dict of tensors, detached, in the parameters' dtype and on their device.
@@ -81,6 +87,7 @@ def empirical_ntk(
             non-finite parameters; for ``method="structured"`` also parameters without a rule.
         InputError: N = 0, axes or devices that differ, non-finite inputs.
         MemoryPlanError: if it cannot fit, before anything large is allocated.
+        BackendError: a cluster that does not answer, or whose workers lack this package.
         ValueError: an unknown ``reduce``, ``by``, ``method`` or ``accumulate``.
 
     Example:
@@ -97,6 +104,12 @@ def empirical_ntk(
     _check_choice("accumulate", accumulate, ("native", "float64"))
     if by not in (None, "layer", "parameter"):
         raise ValueError(f"by={by!r} is unknown; expected None, 'layer' or 'parameter'.")
+    if backend is not None:
+        # By name: that room builds on this one, and its workers call this function.
+        blocks = importlib.import_module("entk_tutorial.distributed.blocks")
+        options = {"reduce": reduce, "by": by, "method": method, "accumulate": accumulate, "max_bytes": max_bytes}
+        gathered: Tensor | dict[str, Tensor] = blocks.gathered_ntk(model, x1, x2, backend, progress=progress, **options)
+        return gathered
     fn, a, b, reduction = _prepare(model, x1, x2, reduce)
     groups = _groups(fn, by)
     work = torch.float64 if accumulate == "float64" else fn.dtype
@@ -115,14 +128,14 @@ def empirical_ntk(
             structured = {name: kind for name, kind in structured.items() if name not in broken.names}
             shared = _shared(fn, a, reduction, structured, max_bytes)
             warnings.warn(
-                f"{', '.join(sorted(broken.names))}: the layer does not see every example of a batch, so its rule does "
-                "not apply; taking Jacobians for it.",
+                f"{', '.join(sorted(broken.names))}: used otherwise here than on the examples that were tried (values "
+                "decide where data go), so its rule does not apply; taking Jacobians for it.",
                 FallbackWarning,
                 stacklevel=3,
             )
             continue
         finished = {group: reduction.finish(k).to(fn.dtype) for group, k in kernels.items()}
-        _refuse_non_finite(finished)
+        _refuse_non_finite(finished, a.n, None if b is None else b.n)
         return finished["total"] if by is None else finished
 
 
@@ -181,16 +194,27 @@ def _prepare(
     return fn, a, b, parse_reduction(reduce, n_outputs, dtype=fn.dtype, device=fn.device)
 
 
-def _refuse_non_finite(kernels: dict[str, Tensor]) -> None:
+def _refuse_non_finite(kernels: dict[str, Tensor], n1: int, n2: int | None) -> None:
+    """Raise with the examples whose rows or columns are NaN or infinite; ``n2`` is None for one set of inputs."""
     for group, k in kernels.items():
         if bool(torch.isfinite(k.sum())):
             continue  # and nothing of the kernel's size was allocated; a sum may overflow where no entry does
-        if not bool(torch.isfinite(k).all()):
-            count = int((~torch.isfinite(k)).sum())
-            raise ModelError(
-                f"the kernel ({group or 'root'}) holds {count} entries that are NaN or infinite: an output or a "
-                "derivative is not finite on some examples (log or sqrt of 0?), or it overflows this dtype."
-            )
+        bad = ~torch.isfinite(k)
+        if not bool(bad.any()):
+            continue
+        sides = [("x1", bad.flatten(1).float().mean(1).reshape(n1, -1).amax(1))]
+        if n2 is not None:
+            sides.append(("x2", bad.movedim(1, 0).flatten(1).float().mean(1).reshape(n2, -1).amax(1)))
+        # A bad example spoils its whole row; a good one only the columns of bad ones.
+        name, share = max(sides, key=lambda side: float(side[1].max()))
+        which = (share == share.max()).nonzero().flatten().tolist()
+        more = f" and {len(which) - 5} more" if len(which) > 5 else ""
+        raise ModelError(
+            f"the kernel ({group or 'root'}) holds {int(bad.sum())} entries that are NaN or infinite, at examples "
+            f"{', '.join(map(str, which[:5]))}{more} of {name}: an output or a derivative is not finite there (log or "
+            "sqrt of 0?), or it overflows this dtype. Leave these examples out, or keep the model away from the pole "
+            "(an epsilon under the root)."
+        )
 
 
 def _groups(fn: ModelFunction, by: str | None) -> dict[str, str]:
@@ -212,9 +236,9 @@ def _structured(fn: ModelFunction, a: Inputs, b: Inputs | None, method: str) -> 
     general = [name for name in fn.params if name not in structured]
     if method == "structured" and general:
         raise ModelError(
-            f"method='structured': no certified rule for {', '.join(general)}; rules cover the weights and biases of "
-            "Linear and Embedding layers used in the ordinary way, and parameters in einsum, matmul, F.linear, "
-            "indexing, sums and products with a batch whose first axis counts the examples. Take method='auto'."
+            f"method='structured': no certified rule for {', '.join(general)}; rules cover linear, embedding, "
+            "convolution, normalisation and attention layers, and parameters in einsum, matmul, indexing, sums and "
+            "products with a batch of examples, but no functions of a parameter alone. Take method='auto'."
         )
     return structured
 

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from entk_tutorial.empirical.reductions import contract
-from entk_tutorial.empirical.structured.operations import ParameterTap
-from entk_tutorial.empirical.structured.taps import Tap
-from entk_tutorial.empirical.structured.uses import joint_groups
+from entk_tutorial.empirical.structured.joint import joint_groups
+from entk_tutorial.empirical.structured.taps import ParameterTap, Tap
 
 TOKEN_GRAM_LIMIT = 1 << 24
 """Elements of one temporary token Gram: 64 MB in float32."""
@@ -234,7 +233,7 @@ class Part:
     name: str
     key: str
     kind: str
-    taps: tuple[Tap, ...]
+    taps: tuple[ParameterTap, ...]
     size: tuple[int, ...]
     numel: int
 
@@ -243,16 +242,8 @@ class Part:
         each = [tap.cotangent(by_leaf[id(tap.leaf)]) for tap in self.taps]
         if self.kind != "bias":
             return each[0] if len(each) == 1 else torch.cat(each, 1)
-        total: Tensor | None = None
-        for tap, g in zip(self.taps, each, strict=True):
-            g = tap.whole(g, self.numel) if isinstance(tap, ParameterTap) else g.sum(1, keepdim=True)
-            total = g if total is None else total + g
-        assert total is not None
-        return total
-
-    def of_biases(self, g: Tensor) -> Tensor:
-        """Cotangents (N, A, T, O) of a weight's taps as those of a bias in the same layers: summed over tokens."""
-        return g if g.shape[2] == 1 else g.sum(2, keepdim=True)
+        whole = [tap.whole(g, self.numel) for tap, g in zip(self.taps, each, strict=True)]
+        return torch.stack(whole).sum(0) if len(whole) > 1 else whole[0]
 
     def factors(self, g: Tensor, dtype: torch.dtype) -> Factors | None:
         """With cotangents (N, A, T, O), less the tokens that no output depends on; None if no token is left."""
@@ -268,7 +259,7 @@ class Part:
         return Factors(self.kind, source if self.kind == "embedding" else source.to(dtype), g.to(dtype), self.size)
 
 
-def parts_of(name: str, kind: str, taps: Sequence[Tap], size: tuple[int, ...]) -> list[Part]:
+def parts_of(name: str, taps: Sequence[Tap], size: tuple[int, ...]) -> list[Part]:
     """The parts of parameter ``name``, of shape ``size``, from its taps.
 
     Raises:
@@ -276,9 +267,7 @@ def parts_of(name: str, kind: str, taps: Sequence[Tap], size: tuple[int, ...]) -
     """
     numel = math.prod(size)
     bare = [tap for tap in taps if isinstance(tap, ParameterTap)]
-    if not bare:
-        return [Part(name, f"{name} 0", kind, tuple(taps), size, numel)] if taps else []
-    groups = joint_groups(bare, numel)
+    groups = [[0]] if len(bare) == 1 else joint_groups(bare, numel) if bare else []
     if groups is None:
         raise KeyError(f"parameter {name!r}: its taps have cross terms that no rule gives")
     return [
@@ -292,15 +281,3 @@ def parts_of(name: str, kind: str, taps: Sequence[Tap], size: tuple[int, ...]) -
         )
         for group in groups
     ]
-
-
-def with_biases(parts: Sequence[Part]) -> list[tuple[Part, Part | None]]:
-    """Each part, and the bias that the same taps give: its cotangents need not be held a second time."""
-    weights = {tuple(map(id, part.taps)): part for part in parts if part.kind == "linear"}
-    found: dict[str, Part] = {}
-    for part in parts:
-        owner = weights.get(tuple(map(id, part.taps))) if part.kind == "bias" else None
-        if owner is not None and not isinstance(part.taps[0], ParameterTap):
-            found[owner.key] = part
-    taken = {part.key for part in found.values()}
-    return [(part, found.get(part.key)) for part in parts if part.key not in taken]

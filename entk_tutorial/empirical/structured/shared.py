@@ -25,7 +25,7 @@ from torch import Tensor
 
 from entk_tutorial.empirical.functional import Inputs, ModelFunction
 from entk_tutorial.empirical.structured.certificate import record
-from entk_tutorial.empirical.structured.rules import Part, parts_of, with_biases
+from entk_tutorial.empirical.structured.rules import Part, parts_of
 from entk_tutorial.empirical.structured.taps import Tap
 
 FEWEST_CLASSES = 5
@@ -60,8 +60,8 @@ def cotangents(y: Tensor, parts: Iterable[Part], seed: Tensor) -> dict[str, Tens
 def all_parts(fn: ModelFunction, kinds: Mapping[str, str], taps: Mapping[str, list[Tap]]) -> list[Part]:
     """The parts of all parameters that go by rule."""
     found: list[Part] = []
-    for name, kind in kinds.items():
-        found += parts_of(name, kind, taps.get(name, []), tuple(fn.params[name].shape))
+    for name in kinds:
+        found += parts_of(name, taps.get(name, []), tuple(fn.params[name].shape))
     return found
 
 
@@ -86,7 +86,7 @@ class SharedFactors:
         y, taps, broken = record(fn, few, kinds)
         if not y.requires_grad or broken & set(kinds):
             return  # the tiles will say so
-        parts = [part for part, _ in with_biases(all_parts(fn, kinds, taps))]
+        parts = all_parts(fn, kinds, taps)
         an_example = sum(tap.leaf[0].numel() + tap.source[0].numel() for part in parts for tap in part.taps) + classes
         self._rows = max(1, min(_ROWS, max_numel // (4 * an_example)))
         generator = torch.Generator().manual_seed(1)
