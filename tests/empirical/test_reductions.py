@@ -149,7 +149,7 @@ def test_structured_method_names_the_parameters_without_a_rule():
 
 
 def test_memory_is_refused_before_it_is_taken(monkeypatch):
-    monkeypatch.setattr("entk_tutorial.empirical.kernel._tile", lambda *a: pytest.fail("work was done"))
+    monkeypatch.setattr("entk_tutorial.empirical.assembly.tile_of", lambda *a: pytest.fail("work was done"))
     for f in (plan, empirical_ntk):
         with pytest.raises(MemoryPlanError, match=r"needs at least .* and 1.0 KiB are allowed.*reduce='trace'"):
             f(mlp(), torch.ones(50, 3), reduce="full", max_bytes=1024)
