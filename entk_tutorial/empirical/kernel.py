@@ -118,8 +118,8 @@ def empirical_ntk(
             # Routing by value: a layer that saw all probe examples may see only some of a tile.
             without_rule |= broken.names
             warnings.warn(
-                f"{', '.join(sorted(broken.names))}: the layer does not see every example of a batch, so its rule does "
-                "not apply; taking Jacobians for it.",
+                f"{', '.join(sorted(broken.names))}: used otherwise here than on the examples that were tried (values "
+                "decide where data go), so its rule does not apply; taking Jacobians for it.",
                 FallbackWarning,
                 stacklevel=3,
             )
@@ -176,7 +176,7 @@ def _assemble(
             if symmetric and rows != columns:
                 target[(columns, rows) if reduction.paired else (columns, slice(None), rows, slice(None))] += mirror
     finished = {g: reduction.finish(k).to(fn.dtype) for g, k in out.items()}
-    _refuse_non_finite(finished)
+    _refuse_non_finite(finished, a.n, None if b is None else b.n)
     return finished
 
 
@@ -225,16 +225,27 @@ def _prepare(
     return fn, a, b, parse_reduction(reduce, n_outputs, dtype=fn.dtype, device=fn.device)
 
 
-def _refuse_non_finite(kernels: dict[str, Tensor]) -> None:
+def _refuse_non_finite(kernels: dict[str, Tensor], n1: int, n2: int | None) -> None:
+    """Raise with the examples whose rows or columns are NaN or infinite; ``n2`` is None for one set of inputs."""
     for group, k in kernels.items():
         if bool(torch.isfinite(k.sum())):
             continue  # and nothing of the kernel's size was allocated; a sum may overflow where no entry does
-        if not bool(torch.isfinite(k).all()):
-            count = int((~torch.isfinite(k)).sum())
-            raise ModelError(
-                f"the kernel ({group or 'root'}) holds {count} entries that are NaN or infinite: an output or a "
-                "derivative is not finite on some examples (log or sqrt of 0?), or it overflows this dtype."
-            )
+        bad = ~torch.isfinite(k)
+        if not bool(bad.any()):
+            continue
+        sides = [("x1", bad.flatten(1).float().mean(1).reshape(n1, -1).amax(1))]
+        if n2 is not None:
+            sides.append(("x2", bad.movedim(1, 0).flatten(1).float().mean(1).reshape(n2, -1).amax(1)))
+        # A bad example spoils its whole row; a good one only the columns of bad ones.
+        name, share = max(sides, key=lambda side: float(side[1].max()))
+        which = (share == share.max()).nonzero().flatten().tolist()
+        more = f" and {len(which) - 5} more" if len(which) > 5 else ""
+        raise ModelError(
+            f"the kernel ({group or 'root'}) holds {int(bad.sum())} entries that are NaN or infinite, at examples "
+            f"{', '.join(map(str, which[:5]))}{more} of {name}: an output or a derivative is not finite there (log or "
+            "sqrt of 0?), or it overflows this dtype. Leave these examples out, or keep the model away from the pole "
+            "(an epsilon under the root)."
+        )
 
 
 def _groups(fn: ModelFunction, by: str | None) -> dict[str, str]:
@@ -266,9 +277,9 @@ def _plan(
     general = tuple(name for name in fn.params if name not in structured)
     if method == "structured" and general:
         raise ModelError(
-            f"method='structured': no certified rule for {', '.join(general)}; rules cover the weights and biases of "
-            "Linear and Embedding layers used in the ordinary way, and parameters in einsum, matmul, F.linear, "
-            "indexing, sums and products with a batch whose first axis counts the examples. Take method='auto'."
+            f"method='structured': no certified rule for {', '.join(general)}; rules cover linear, embedding, "
+            "convolution, normalisation and attention layers, and parameters in einsum, matmul, indexing, sums and "
+            "products with a batch of examples, but no functions of a parameter alone. Take method='auto'."
         )
     size = 8 if accumulate == "float64" else torch.finfo(fn.dtype).bits // 8
     outputs = max(len(reduction.left), len(reduction.right))
