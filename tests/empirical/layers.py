@@ -30,7 +30,7 @@ class Made(nn.Module):
 
 
 def param(*shape: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(*shape) / 2)
+    return nn.Parameter(torch.randn(shape) / 2)
 
 
 def _draw(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -118,7 +118,7 @@ def _mixer(m: nn.Module, x: Tensor) -> Tensor:
 def _residual(m: nn.Module, x: Tensor) -> Tensor:
     h = m.b1(m.c1(x)).relu_()
     short = m.short(h)
-    h = m.b2(m.c2(h)).relu_()
+    h = m.b2(m.c2(h))
     h += short
     return m.out(F.adaptive_avg_pool2d(h.relu_(), 1).flatten(1))
 

@@ -1,9 +1,39 @@
-"""Watches what a model does with its parameters, and taps the operations that have a rule.
+r"""What has a rule: products of layer inputs and output cotangents in place of per-example Jacobians.
 
-The watcher sees every torch operation of a forward pass, in layers of ``torch.nn`` and outside. One that makes a view
-of a parameter (a transpose, a slice, a reshape, a multiple by a number) is followed by doing the same to the positions
-of its entries. One that has a rule is tapped. Any other sends the parameter the general way. A run on two examples and
-one on three tell which axis of each operation's result is the batch.
+A watcher sees every torch operation of a forward pass, in layers of ``torch.nn`` and outside. An operation that makes a
+view of a parameter (a transpose, a slice, a reshape, a multiple by a number) is followed by doing the same to the
+positions of its entries. One that has a rule is tapped. Any other sends the parameter the general way, alone. A run on
+two examples and one on three tell which axis of each operation's result is the batch.
+
+==============================================  ==================================================================
+by rule                                         how
+==============================================  ==================================================================
+Linear, ``F.linear``, ``@``, ``matmul``,        tokens: inputs times cotangents; the batch on any axis, or folded
+``einsum`` of two operands, ``addmm``,          with another
+Bilinear
+Embedding, EmbeddingBag (sum, mean),            tokens: equality of ids; padding rows get no gradient
+indexing and ``index_select`` by ids
+Conv1d to Conv3d, transposed too: stride,       patches are tokens; each group its own block, many groups
+padding and its modes, dilation, groups         (depthwise) written down
+LayerNorm, GroupNorm, RMSNorm, InstanceNorm,    a copy of the parameter for each example
+BatchNorm in eval mode, PReLU
+sums, products, quotients, powers, ``where``,   likewise, also in place; broadcast over any axes
+``lerp``, ``maximum`` ... with a batch
+``expand``, ``repeat`` to the batch             likewise (class tokens, learned queries)
+MultiheadAttention, TransformerEncoderLayer     step by step: packed or separate projections, ``bias_k``, ``bias_v``,
+and the like                                    masks, ``batch_first`` or not; ``scaled_dot_product_attention`` has no
+                                                parameters
+a weight used twice, tied, transposed, sliced   tokens side by side, or gradients written down where they overlap;
+                                                cross terms included
+==============================================  ==================================================================
+
+The general way takes what is a function of a parameter alone (weight norm, spectral norm, ``softmax(w)``, products and
+concatenations of weights), recurrent layers (RNN, GRU, LSTM and their cells), EmbeddingBag by maximum, complex and cast
+parameters, operands without a batch (learned queries that are not expanded), and code that torch operations do not show
+(``torch.jit``, an own ``autograd.Function``).
+
+Nothing is taken on trust. Up to eight examples are compared with autograd one by one before a rule is used, and each
+tile once as a whole; what does not agree goes the general way with a warning.
 """
 
 from __future__ import annotations
