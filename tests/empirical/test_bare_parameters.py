@@ -142,7 +142,7 @@ MODELS = {
     "a product of weights": (
         lambda: Bare(lambda m, x: (x @ (m.a @ m.b)).tanh() @ m.u, a=(3, 2), b=(2, 3), u=(3, 2)), vectors, "u", "a b",
     ),
-    "partly detached": (lambda: Bare(lambda m, x: (x @ m.w.detach()).sin() @ m.w, w=(3, 3)), vectors, "", "w"),
+    "partly detached": (lambda: Bare(lambda m, x: (x @ m.w.detach()).sin() @ m.w, w=(3, 3)), vectors, "w", ""),
     "in place": (lambda: Bare(_add_in_place, w=(3, 2), b=(2,)), vectors, "w b", ""),
     "augmented": (lambda: Bare(_augmented, w=(3, 2), b=(2,)), vectors, "w b", ""),
     "batch second": (

@@ -1,9 +1,39 @@
-"""Watches what a model does with its parameters, and taps the operations that have a rule.
+r"""What has a rule: products of layer inputs and output cotangents in place of per-example Jacobians.
 
-The watcher sees every torch operation of a forward pass, in layers of ``torch.nn`` and outside. One that makes a view
-of a parameter (a transpose, a slice, a reshape, a multiple by a number) is followed by doing the same to the positions
-of its entries. One that has a rule is tapped. Any other sends the parameter the general way. A run on two examples and
-one on three tell which axis of each operation's result is the batch.
+A watcher sees every torch operation of a forward pass, in layers of ``torch.nn`` and outside. An operation that makes a
+view of a parameter (a transpose, a slice, a reshape, a multiple by a number) is followed by doing the same to the
+positions of its entries. One that has a rule is tapped. Any other sends the parameter the general way, alone. A run on
+two examples and one on three tell which axis of each operation's result is the batch.
+
+==============================================  ==================================================================
+by rule                                         how
+==============================================  ==================================================================
+Linear, ``F.linear``, ``@``, ``matmul``,        tokens: inputs times cotangents; the batch on any axis, or folded
+``einsum`` of two operands, ``addmm``,          with another
+Bilinear
+Embedding, EmbeddingBag (sum, mean),            tokens: equality of ids; padding rows get no gradient
+indexing and ``index_select`` by ids
+Conv1d to Conv3d, transposed too: stride,       patches are tokens; each group its own block, many groups
+padding and its modes, dilation, groups         (depthwise) written down
+LayerNorm, GroupNorm, RMSNorm, InstanceNorm,    a copy of the parameter for each example
+BatchNorm in eval mode, PReLU
+sums, products, quotients, powers, ``where``,   likewise, also in place; broadcast over any axes
+``lerp``, ``maximum`` ... with a batch
+``expand``, ``repeat`` to the batch             likewise (class tokens, learned queries)
+MultiheadAttention, TransformerEncoderLayer     step by step: packed or separate projections, ``bias_k``, ``bias_v``,
+and the like                                    masks, ``batch_first`` or not; ``scaled_dot_product_attention`` has no
+                                                parameters
+a weight used twice, tied, transposed, sliced   tokens side by side, or gradients written down where they overlap;
+                                                cross terms included
+==============================================  ==================================================================
+
+The general way takes what is a function of a parameter alone (weight norm, spectral norm, ``softmax(w)``, products and
+concatenations of weights), recurrent layers (RNN, GRU, LSTM and their cells), EmbeddingBag by maximum, complex and cast
+parameters, operands without a batch (learned queries that are not expanded), and code that torch operations do not show
+(``torch.jit``, an own ``autograd.Function``).
+
+Nothing is taken on trust. Up to eight examples are compared with autograd one by one before a rule is used, and each
+tile once as a whole; what does not agree goes the general way with a warning.
 """
 
 from __future__ import annotations
@@ -22,6 +52,7 @@ from torch.overrides import TorchFunctionMode
 from entk_tutorial.empirical.structured import convolution, lookup, normalisation, operations
 from entk_tutorial.empirical.structured.batch import BatchAxis, UnclearBatchError, batch_axis
 from entk_tutorial.empirical.structured.composite import COMPOSITE, opened
+from entk_tutorial.empirical.structured.joint import joint_groups as joint_groups
 from entk_tutorial.empirical.structured.taps import ParameterTap, Tap, View
 
 
@@ -54,13 +85,9 @@ _IN_PLACE = _named(
 )  # fmt: skip
 _CONSTANT = _named(
     "zeros_like", "ones_like", "empty_like", "rand_like", "randn_like", "full_like", "new_zeros", "new_ones",
-    "new_tensor", "new_empty", "new_full",
+    "new_tensor", "new_empty", "new_full", "detach",
 )  # fmt: skip
-_ROUTING = _named(
-    "sort", "argsort", "topk", "nonzero", "unique", "unique_consecutive", "masked_select", "item", "tolist", "__bool__",
-    "__int__", "__float__", "__index__", "numpy", "gather", "take", "take_along_dim", "index_select", "index_add",
-    "index_add_", "scatter", "scatter_", "scatter_add", "scatter_add_", "index_put", "index_put_", "equal", "allclose",
-)  # fmt: skip
+_CASTS = _named("to", "type_as")
 
 
 def tensors_in(value: Any) -> Iterable[Tensor]:
@@ -85,10 +112,6 @@ def _replaced(value: Any, new: dict[int, Tensor]) -> Any:
     return value
 
 
-def _by_tensor_key(key: Any) -> bool:
-    return any(True for _ in tensors_in(key))
-
-
 @dataclass(frozen=True)
 class Seen:
     """One operation with a parameter in a run on few examples: the function, its operands, its results."""
@@ -100,6 +123,10 @@ class Seen:
 
 Runs = tuple[dict[int, Seen], dict[int, Seen]]
 """What was seen with two and with three examples, by the number of the operation."""
+
+
+class UnseenError(ValueError):
+    """The operation gave no tensor with fewer examples: a size, a flag, an assignment."""
 
 
 class ParameterUses(TorchFunctionMode):
@@ -114,8 +141,6 @@ class ParameterUses(TorchFunctionMode):
         taps: by parameter name.
         broken: names whose use has no rule.
         seen: operations with parameters, by number.
-        routes: whether values decided where data go (sorting, branches, gathering): then one batch says nothing about
-            the next.
     """
 
     def __init__(self, params: dict[str, Tensor], n: int, runs: Runs | None = None) -> None:
@@ -124,7 +149,6 @@ class ParameterUses(TorchFunctionMode):
         self.taps: dict[str, list[Tap]] = {}
         self.broken: set[str] = set()
         self.seen: dict[int, Seen] = {}
-        self.routes = False
         self._numbers = itertools.count()
         self._views = {
             id(p): View(name, torch.arange(p.numel(), device=p.device).reshape(p.shape)) for name, p in params.items()
@@ -142,11 +166,10 @@ class ParameterUses(TorchFunctionMode):
                 return opened(func)(*args, **kwargs)
         operands = tuple(tensors_in((args, kwargs)))
         held = [t for t in operands if id(t) in self._views]
-        if not held:
-            self.routes |= func in _ROUTING or (func == _GETITEM and _by_tensor_key(args[1]))
-            return func(*args, **kwargs)
-        if func in _CONSTANT:
-            return func(*args, **kwargs)
+        if not held or func in _CONSTANT or not torch.is_grad_enabled():
+            return func(*args, **kwargs)  # nothing to differentiate
+        if func in _CASTS and not any(args[0] is t for t in held):
+            return func(*args, **kwargs)  # only the dtype of the parameter is used
         if self._runs is None:
             return self._look(number, func, args, kwargs, operands)
         return _Operation(self, number, func, args, kwargs, operands, held).run()
@@ -176,6 +199,8 @@ class ParameterUses(TorchFunctionMode):
         """Batch axes of the operands, then of the results, of an operation."""
         assert self._runs is not None
         two, three = (run.get(number) for run in self._runs)
+        if two is None and three is None:
+            raise UnseenError("no tensor came out with fewer examples")
         if two is None or three is None or not two.func == three.func == func:
             raise UnclearBatchError("another operation than with fewer examples")
         if not len(two.operands) == len(three.operands) == len(operands) or len(two.results) != len(three.results):
@@ -253,11 +278,11 @@ class _Operation:
         """The operation's result; with leaves where there is a rule, else as it is and the parameters given up."""
         try:
             self.axes = self.uses.batch_axes(self.number, self.func, self.operands)
+        except UnseenError:
+            return self._tapped(self.func(*self.args, **self.kwargs))
         except UnclearBatchError:
-            out = self.func(*self.args, **self.kwargs)
-            if any(True for _ in tensors_in(out)):
-                self._give_up()
-            return out
+            self._give_up()
+            return self.func(*self.args, **self.kwargs)
         out = self._with_copies() if "out" not in self.kwargs else None
         if out is None:
             out = self._tapped(self.func(*self.args, **self.kwargs))
@@ -316,8 +341,14 @@ class _Operation:
     def _tapped(self, out: Any) -> Any:
         """The result, followed, or with a leaf added, or given up."""
         results = list(tensors_in(out))
-        if not results:
-            return out  # a size or a flag
+        if func_changes(self.func) and self.uses.view(self.args[0]) is not None:
+            self._give_up()  # a view is overwritten: what it shows is no longer the parameter
+            return out
+        if not any(t.is_floating_point() or t.is_complex() for t in results):
+            return out  # a size, a flag, a comparison
+        if not self.axes:
+            self._give_up()
+            return out
         batched = any(axis is not None for axis in self.axes[len(self.operands) :])
         if not batched:
             if not self.uses.follow(self.func, self.args, self.kwargs, self.held, out):
@@ -427,6 +458,17 @@ class _Operation:
         if Ellipsis in others and where > others.index(Ellipsis):
             where += view.positions.ndim - len(keys)
         return operations.index(view, where, ids[0], leaf, self.n, at)
+
+
+def func_changes(func: Callable[..., Any]) -> bool:
+    """Whether a function overwrites its first operand: ``add_``, ``__iadd__``, ``__setitem__``."""
+    name = getattr(func, "__name__", "")
+    plain = name.endswith("_") and not name.endswith("__")
+    return (
+        plain
+        or name == "__setitem__"
+        or (name.startswith("__i") and name not in ("__invert__", "__index__", "__int__"))
+    )
 
 
 def described(taps: Iterable[Tap]) -> str:
