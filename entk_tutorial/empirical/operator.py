@@ -30,7 +30,7 @@ from entk_tutorial.empirical.functional import (
 from entk_tutorial.empirical.kernel import empirical_ntk, plan
 from entk_tutorial.empirical.passes import Directions, Passes, saved_bytes
 from entk_tutorial.empirical.planning import memory_limit, readable
-from entk_tutorial.empirical.reductions import Reduce, Reduction, parse_reduction
+from entk_tutorial.empirical.reductions import Reduce, parse_reduction
 
 _BATCH_BYTES = 1 << 27
 """Working memory of one batch of vectors, if the limit leaves a choice: larger ones are not faster on a processor."""
@@ -169,10 +169,10 @@ class NTKOperator:
     def T(self) -> NTKOperator:  # the matrix's transpose, under the name that tensors have for it
         """The transposed operator."""
         other = object.__new__(NTKOperator)
-        r = self.reduction
-        name = r.name[::-1] if isinstance(r.name, tuple) else r.name
-        swapped = Reduction(r.right, r.left, r.paired, name)
-        other.__dict__.update(self.__dict__, reduction=swapped, parts={k: p.T for k, p in self.parts.items()})
+        name = self.reduction.name
+        swapped = (name[1], name[0]) if isinstance(name, tuple) else name
+        reduction = parse_reduction(swapped, self.outputs, dtype=self.dtype, device=self.device)
+        other.__dict__.update(self.__dict__, reduction=reduction, parts={k: p.T for k, p in self.parts.items()})
         return other
 
     def __repr__(self) -> str:
@@ -189,7 +189,8 @@ class NTKOperator:
 
     def forming_cost(self) -> float:
         """Multiplications of all entries, counted likewise: by rule where :func:`plan` finds one, else by Jacobians."""
-        by_rule = plan(self.fn, self.inputs.copy(), reduce=self.reduction.name, max_bytes=self.max_bytes).structured
+        few = self.inputs.rows(torch.linspace(0, self.inputs.n - 1, 8).long().unique().to(self.inputs.device))
+        by_rule = plan(self.fn, few.copy(), reduce=self.reduction.name).structured
         outputs = len(self.reduction.left)
         blocks = outputs if self.reduction.paired else outputs**2
         total = 0.0
@@ -256,7 +257,8 @@ class NTKOperator:
     @in_own_context
     def _product(self, v: Tensor) -> Tensor:
         """(M, k): batches of seeds, each through all tiles in reverse and then forward."""
-        n, classes = self.inputs.n, len(self.reduction.left) if self.reduction.paired else 1
+        n, left, right = self.inputs.n, self.reduction.left, self.reduction.right
+        classes = len(left) if self.reduction.paired else 1
         table = v.reshape(n, -1, v.shape[1])  # (N, 1 or C, k)
         out = torch.zeros_like(table)
         columns = [(a, j) for a in range(classes) for j in range(v.shape[1])]
@@ -272,7 +274,7 @@ class NTKOperator:
                     if held is None or held[0] != rows:  # a single tile keeps its graph from batch to batch
                         held = (rows, self.passes.outputs(self.inputs.rows(rows)))
                     y, live = held[1]
-                    found = self.passes.pull(y, live, self._seeds(table[rows], batch))
+                    found = self.passes.pull(y, live, self._seeds(table[rows], right, batch))
                     self._refuse_non_finite(rows, found.values())
                     total = {name: total[name] + g for name, g in found.items()} if total else found
                     bar.update()
@@ -283,15 +285,14 @@ class NTKOperator:
                     self._refuse_non_finite(rows, [moved])
                     for (a, j), change in zip(batch, moved.to(out.dtype), strict=True):
                         if self.reduction.paired:
-                            out[rows, 0, j] += change @ self.reduction.left[a]
+                            out[rows, 0, j] += change @ left[a]
                         else:
-                            out[rows, :, j] += change @ self.reduction.left.T
+                            out[rows, :, j] += change @ left.T
                     bar.update()
         return out.reshape(v.shape)
 
-    def _seeds(self, table: Tensor, batch: list[tuple[int, int]]) -> Tensor:
+    def _seeds(self, table: Tensor, right: Tensor, batch: list[tuple[int, int]]) -> Tensor:
         """(q, n, C) cotangents: a vector's numbers at the outputs that the reduction looks at."""
-        right = self.reduction.right
         if self.reduction.paired:
             return torch.stack([table[:, 0, j, None] * right[a] for a, j in batch])
         return torch.stack([table[:, :, j] @ right for _, j in batch])
