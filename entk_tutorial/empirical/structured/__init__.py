@@ -1,7 +1,6 @@
 """Contraction rules that give a parameter's share of the kernel without forming its Jacobian."""
 
 from entk_tutorial.empirical.structured.certificate import LAYER_KINDS, certified_parameters, record
-from entk_tutorial.empirical.structured.operations import ParameterTap
 from entk_tutorial.empirical.structured.rules import (
     TOKEN_GRAM_LIMIT,
     Factors,
@@ -9,7 +8,7 @@ from entk_tutorial.empirical.structured.rules import (
     factors_of,
     rule_operations,
 )
-from entk_tutorial.empirical.structured.taps import Tap
+from entk_tutorial.empirical.structured.taps import ParameterTap, Tap
 
 __all__ = [
     "LAYER_KINDS",

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from entk_tutorial.empirical.reductions import contract
-from entk_tutorial.empirical.structured.operations import ParameterTap
-from entk_tutorial.empirical.structured.taps import Tap
-from entk_tutorial.empirical.structured.uses import joint_groups
+from entk_tutorial.empirical.structured.joint import joint_groups
+from entk_tutorial.empirical.structured.taps import ParameterTap, Tap
 
 TOKEN_GRAM_LIMIT = 1 << 24
 """Elements of one temporary token Gram: 64 MB in float32."""
