@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,9 +23,33 @@ _DENSE_LIMIT = 3000
 _GRAM_LIMIT = 8192
 """Largest Gram of the parameters that ``"auto"`` decomposes."""
 TABLE_METHODS = ("auto", "dense", "lanczos", "krylov", "sketch")
+PRODUCT_METHODS = ("auto", "krylov", "sketch")
 OPERATOR_METHODS = ("auto", "gram", "dense", "krylov", "sketch")
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-10}
 """Residuals that block Krylov goes down to, as a share of the largest eigenvalue, by the dtype of the products."""
+
+
+class Products(Protocol):
+    """A matrix that can only be multiplied, such as the blocks of a kernel on a cluster."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, N)."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its entries."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where products come out."""
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether it is its own transpose."""
+
+    def __matmul__(self, q: Tensor, /) -> Tensor:
+        """Times (N, k)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +63,7 @@ class _Options:
 
 
 def top_eigenpairs(
-    kernel: Tensor | NTKOperator,
+    kernel: Tensor | NTKOperator | Products,
     k: int | None = None,
     *,
     method: str = "auto",
@@ -69,7 +94,8 @@ def top_eigenpairs(
 
     Args:
         kernel: a symmetric (N, N) table of any floating dtype, or a symmetric :class:`NTKOperator`. It is not copied
-            except for ``"dense"`` and ``"lanczos"``.
+            except for ``"dense"`` and ``"lanczos"``. Also whatever else has a shape, a dtype and products, such as
+            :class:`entk_tutorial.distributed.BlockKernel`: for ``"krylov"`` (which is its ``"auto"``) and ``"sketch"``.
         k: how many. For a table at most N, None for all; more than the numerical rank are flagged by a
             :class:`RankWarning`, since the last ones are arbitrary vectors of the null space. For an operator more
             than the numerical rank are refused, and None stands for all up to it (``"gram"`` or ``"dense"``).
@@ -107,12 +133,18 @@ def top_eigenpairs(
     Source: the sketch's bound, [Halko 2011]; its formula for matrices of low rank, [Tropp 2017].
     Chapter: book/microscope/computing-entk.
     """
-    methods = OPERATOR_METHODS if isinstance(kernel, NTKOperator) else TABLE_METHODS
+    methods = (
+        TABLE_METHODS if isinstance(kernel, Tensor)
+        else OPERATOR_METHODS if isinstance(kernel, NTKOperator)
+        else PRODUCT_METHODS
+    )  # fmt: skip
     if method not in methods:
         raise ValueError(f"method={method!r} is unknown; expected one of {', '.join(map(repr, methods))}.")
     options = _Options(tolerance, block, rayleigh_ritz, max_bytes, seed, progress)
     if isinstance(kernel, NTKOperator):
         return _of_operator(kernel, k, method, options)
+    if not isinstance(kernel, Tensor):
+        return _of_products(kernel, k, method, options)
     asked = k
     kernel = checked_table(kernel)
     n = len(kernel)
@@ -148,12 +180,21 @@ def _of_table(kernel: Tensor, k: int, method: str, options: _Options) -> Eigenpa
     return Eigenpairs(values, fix_signs(vectors), table_residuals(kernel, values, vectors), method)
 
 
-def _by_products(kernel: Tensor | NTKOperator, k: int, method: str, options: _Options) -> Eigenpairs:
+def _of_products(kernel: Products, k: int | None, method: str, options: _Options) -> Eigenpairs:
+    n = kernel.shape[0]
+    if not kernel.symmetric or kernel.shape[1] != n:
+        raise ValueError(f"a kernel of shape {kernel.shape} that is not symmetric has no eigenpairs of this kind.")
+    if k is None or not 1 <= k <= n:
+        raise ValueError(f"k={k}; products alone give between 1 and N={n} eigenpairs, and k must be named.")
+    return _by_products(kernel, k, "krylov" if method == "auto" else method, options)
+
+
+def _by_products(kernel: Tensor | NTKOperator | Products, k: int, method: str, options: _Options) -> Eigenpairs:
     """Block Krylov or sketch: whatever can be multiplied by a block of vectors."""
     n, dtype, device = kernel.shape[0], kernel.dtype, kernel.device
 
     def times(v: Tensor) -> Tensor:
-        return kernel @ v
+        return (kernel @ v).to(dtype)
 
     if method == "sketch":
         return sketched_eigenpairs(
