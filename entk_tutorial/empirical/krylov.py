@@ -132,25 +132,28 @@ class _Space:
 
     def remainder(self, rows: Tensor) -> Tensor:
         """Rows less their part in the space: twice, since once leaves rounding of the large part."""
+        return self._less_space(self._less_space(rows))
+
+    def _less_space(self, rows: Tensor) -> Tensor:
         q = self.basis[: self.size]
-        for _ in range(2):
-            rows = rows - (rows @ q.T) @ q
-        return rows
+        return rows - (rows @ q.T) @ q
 
     def orthonormal(self, rows: Tensor) -> Tensor:
         """Orthonormal rows, orthogonal to the space, that span what is new in ``rows``; random where nothing is."""
         scale = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         floor = torch.finfo(rows.dtype).eps * float(scale.max())
         rows = torch.where(scale > floor, rows / scale.clamp(min=torch.finfo(rows.dtype).tiny), 0.0)
-        for attempt in range(3):
-            q, r = torch.linalg.qr(self.remainder(rows).T)
-            lost = r.diagonal().abs() < 1e-3 * torch.finfo(rows.dtype).eps ** 0.5
+        for attempt in range(4):
+            # What comes in lies outside of the space already, except for random rows, which the second attempt clears.
+            q, r = torch.linalg.qr((self._less_space(rows) if attempt else rows).T)
+            share = r.diagonal().abs()
+            lost = share < 1e-3 * torch.finfo(rows.dtype).eps ** 0.5
             rows = q.T.contiguous()
             if bool(lost.any()):
                 noise = self.random(int(lost.sum()))
                 rows[lost] = noise / torch.linalg.vector_norm(noise, dim=1, keepdim=True)
-            elif attempt:
-                break
+            elif attempt and bool((share > 0.5).all()):
+                break  # little was taken off, so that rounding of it is little, too
         return rows
 
     def extend(self, rows: Tensor, image: Tensor) -> None:

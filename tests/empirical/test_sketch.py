@@ -45,11 +45,11 @@ def test_the_stated_error_holds(name, seed):
 @pytest.mark.parametrize("name", ["slow", "steps"])
 @pytest.mark.parametrize("seed", range(10))
 def test_the_bound_bounds_the_norm_and_is_not_idle(name, seed):
-    """With all pairs of the sketch: the norm of what it leaves lies below the bound, and within a factor of 100."""
+    """With all pairs of the sketch: the norm of what it leaves lies below the bound, and within a factor of 20."""
     table, _ = planted(SPECTRA[name])
     pairs = sketch(table, 20, size=20, rayleigh_ritz=False, seed=seed)
     left = float(torch.linalg.matrix_norm(table - (pairs.vectors * pairs.values) @ pairs.vectors.T, 2))
-    assert left <= pairs.norm_error < 100 * left
+    assert left <= pairs.norm_error < 20 * left
 
 
 def test_the_second_product_only_improves():
@@ -61,9 +61,9 @@ def test_the_second_product_only_improves():
 
 
 def test_products_are_counted():
-    """One pass means one: 2 k + 20 vectors and the five of the bound; the second has 2 k + 20."""
+    """One pass means one: 2 k + 20 vectors and the seventeen of the bound; the second has 2 k + 20."""
     table, _ = planted(SPECTRA["slow"])
-    for exact_step, expected in ((False, [31]), (True, [31, 26])):
+    for exact_step, expected in ((False, [43]), (True, [43, 26])):
         seen = []
         sketched_eigenpairs(
             lambda v, seen=seen: seen.append(v.shape[1]) or table @ v, 120, 3, dtype=DOUBLE, device=table.device,
