@@ -221,7 +221,7 @@ def test_the_table_sees_a_rule_that_forgets_tokens(monkeypatch):
 
 
 def test_the_certificate_sees_a_use_that_no_operation_shows(monkeypatch):
-    """Were the certificate always granted, the kernel of a weight that an autograd.Function also uses would be wrong."""
+    """Were the certificate always granted, the kernel of a weight that an own Function also uses would be wrong."""
     from entk_tutorial.empirical.structured import certificate
 
     model, x = trap("own autograd function"), TRAPS["own autograd function"][1](5, 0)
