@@ -346,13 +346,13 @@ def test_a_transformer_takes_no_more_than_its_limit(shrink, reduce):
 
 def test_tokens_that_the_outputs_do_not_see_are_left_out(monkeypatch):
     seen = {}
-    products = rules.Factors.products
+    products = rules.Factors.add_products
 
-    def counted(self, other, *, paired):
+    def counted(self, other, target, buffers):
         seen.setdefault(self.kind, set()).add(self.g.shape[2])
-        return products(self, other, paired=paired)
+        products(self, other, target, buffers)
 
-    monkeypatch.setattr(rules.Factors, "products", counted)
+    monkeypatch.setattr(rules.Factors, "add_products", counted)
     model, x = made("transformer", 6)
     empirical_ntk(model, x)
     assert seen == {"embedding": {4}, "bias": {1}, "linear": {1, 4}}  # keys and values 4, the last position's 1

@@ -152,7 +152,7 @@ def test_structured_method_names_the_parameters_without_a_rule():
 
 
 def test_memory_is_refused_before_it_is_taken(monkeypatch):
-    monkeypatch.setattr("entk_tutorial.empirical.kernel._tile", lambda *a: pytest.fail("work was done"))
+    monkeypatch.setattr("entk_tutorial.empirical.assembly.tile_of", lambda *a: pytest.fail("work was done"))
     for f in (plan, empirical_ntk):
         with pytest.raises(MemoryPlanError, match=r"needs at least .* and 1.0 KiB are allowed.*reduce='trace'"):
             f(mlp(), torch.ones(50, 3), reduce="full", max_bytes=1024)
@@ -221,7 +221,7 @@ def test_the_table_sees_a_rule_that_forgets_tokens(monkeypatch):
 
 
 def test_the_certificate_sees_a_use_that_no_operation_shows(monkeypatch):
-    """Were the certificate always granted, the kernel of a weight that an own Function also uses would be wrong."""
+    """Were the certificate always granted, a weight that an autograd.Function also uses would get a wrong kernel."""
     from entk_tutorial.empirical.structured import certificate
 
     model, x = trap("own autograd function"), TRAPS["own autograd function"][1](5, 0)

@@ -5,7 +5,8 @@ from entk_tutorial.empirical.structured.rules import (
     TOKEN_GRAM_LIMIT,
     Factors,
     JointFactors,
-    factors_of,
+    Part,
+    parts_of,
     rule_operations,
 )
 from entk_tutorial.empirical.structured.taps import ParameterTap, Tap
@@ -16,9 +17,10 @@ __all__ = [
     "Factors",
     "JointFactors",
     "ParameterTap",
+    "Part",
     "Tap",
     "certified_parameters",
-    "factors_of",
+    "parts_of",
     "record",
     "rule_operations",
 ]
