@@ -15,7 +15,7 @@ from .cases import assert_near, cast, ids, reduced, reference, sequences, vector
 from .test_planning import PeakBytes
 
 DOUBLE = torch.float64
-REDUCTIONS = ("full", "trace", "mean_logit", (0, 1))
+REDUCTIONS = ("full", "mean_logit")  # test_kernel.py and test_layers.py have the others
 
 
 class Bare(nn.Module):
@@ -142,7 +142,7 @@ MODELS = {
     "a product of weights": (
         lambda: Bare(lambda m, x: (x @ (m.a @ m.b)).tanh() @ m.u, a=(3, 2), b=(2, 3), u=(3, 2)), vectors, "u", "a b",
     ),
-    "partly detached": (lambda: Bare(lambda m, x: (x @ m.w.detach()).sin() @ m.w, w=(3, 3)), vectors, "", "w"),
+    "partly detached": (lambda: Bare(lambda m, x: (x @ m.w.detach()).sin() @ m.w, w=(3, 3)), vectors, "w", ""),
     "in place": (lambda: Bare(_add_in_place, w=(3, 2), b=(2,)), vectors, "w b", ""),
     "augmented": (lambda: Bare(_augmented, w=(3, 2), b=(2,)), vectors, "w b", ""),
     "batch second": (
@@ -217,9 +217,8 @@ def test_rules_are_used_where_they_hold_and_nowhere_else(name):
 
 
 @every_model
-@pytest.mark.parametrize("sizes", [(5, 3), (6, 1)])
-def test_two_sets_of_inputs(name, sizes):
-    (model, x1), (_, x2) = made(name, sizes[0]), made(name, sizes[1], 1)
+def test_two_sets_of_inputs(name):
+    (model, x1), (_, x2) = made(name, 6), made(name, 1, 1)
     expected = sum(reference(model, cast(x1, DOUBLE), cast(x2, DOUBLE)).values())
     with warnings.catch_warnings():  # one example does not show which axis is the batch: slower is allowed there
         warnings.simplefilter("ignore", FallbackWarning)
@@ -229,11 +228,10 @@ def test_two_sets_of_inputs(name, sizes):
 @every_model
 def test_tiles_down_to_one_example(name):
     model, x = made(name, 9)
-    whole = empirical_ntk(model, x)
-    for share in (4, 8):  # 9 = 5 + 4 = 3 + 3 + 3
-        limit = plan(model, x, max_bytes=10**9).result_bytes + plan(model, x, max_bytes=10**9).tile_bytes // share
-        assert plan(model, x, max_bytes=limit).tile < 9
-        assert_near(empirical_ntk(model, x, max_bytes=limit), whole, 1e-12)
+    generous = plan(model, x, max_bytes=10**9)
+    limit = generous.result_bytes + generous.tile_bytes // 8  # 9 = 3 + 3 + 3, or less
+    assert plan(model, x, max_bytes=limit).tile < 9
+    assert_near(empirical_ntk(model, x, max_bytes=limit), empirical_ntk(model, x), 1e-12)
 
 
 @every_model

@@ -7,8 +7,9 @@ position and whatever other axes happen to have the same length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,21 @@ from torch import Tensor
 
 class UnclearBatchError(ValueError):
     """No single axis follows the number of examples."""
+
+
+class UnseenError(ValueError):
+    """The operation gave no tensor with fewer examples: a size, a flag, an assignment."""
+
+
+def tensors_in(value: Any) -> Iterable[Tensor]:
+    """Tensors anywhere in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from tensors_in(part)
+    elif isinstance(value, dict):
+        yield from tensors_in(tuple(value.values()))
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,11 @@ def record(
 ) -> tuple[Tensor, dict[str, list[Tap]], set[str]]:
     """Run the model once. Returns the outputs (with graph), taps by parameter name, and the names whose taps broke.
 
-    ``kinds`` is what was certified. Others are not watched, and a parameter that is used otherwise now counts as
-    broken. If the model sends examples different ways according to their values, nothing certified on other examples
-    counts, and these taps are certified themselves.
+    ``kinds`` is what was certified on other examples. Parameters not named there are not watched. One that is used
+    otherwise now, or whose taps do not add up to autograd's gradient on these examples, counts as broken: values may
+    decide where data go.
     """
+    truths = None if kinds is None else _sums(fn, x, tuple(kinds))  # first, so that only one graph is held at a time
     params = {name: p for name, p in fn.params.items() if kinds is None or name in kinds}
     uses = ParameterUses(params, x.n, _runs(fn, x, params))
     with torch.enable_grad(), uses:
@@ -36,14 +37,12 @@ def record(
         for name, ts in uses.taps.items()
     }
     broken = uses.broken
-    if kinds is not None:
+    if kinds is not None and truths is not None:
         broken = broken | {name for name in params if described(taps.get(name, [])) != kinds[name]}
-        if uses.routes and x.n > 1:
-            generator = torch.Generator().manual_seed(1)
-            some = torch.rand(x.n, generator=generator) < 0.5
-            some[int(torch.randint(x.n, (), generator=generator))] = True
-            names = [name for name in params if name not in broken]
-            broken = broken | (set(names) - set(_confirmed(fn, x, y, taps, names, [some])))
+        rest = {name: truth for name, truth in truths.items() if name not in broken}
+        everyone, some = torch.ones(x.n, dtype=torch.bool), _half(x.n)
+        right = _agreeing(fn, y, taps, rest, everyone)
+        broken |= set(rest) - set(_agreeing(fn, y, taps, dict.fromkeys(right), some, only_place=True))
     return y, taps, broken
 
 
@@ -72,66 +71,87 @@ def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
     # The taps are taken as the kernel takes them, the truth from a pass of its own: what differs between the two (a
     # layer recomputed during the backward pass, for instance) then shows in the comparison.
     y, taps, broken = record(fn, few)
-    names = [name for name in fn.params if name not in broken]
-    accepted = _confirmed(fn, few, y, taps, names, [torch.arange(few.n) == n for n in range(few.n)])
+    accepted = [name for name in fn.params if name not in broken]
+    live = {name: fn.params[name].detach().requires_grad_() for name in accepted}
+    with torch.enable_grad():
+        y_live = fn({**fn.params, **live}, few)
+    for n in range(few.n):
+        only = torch.arange(few.n) == n
+        truths = _gradients(y_live, {name: live[name] for name in accepted}, _cotangent(y_live, only))
+        accepted = _agreeing(fn, y, taps, truths, only)
     return {name: described(taps.get(name, [])) for name in accepted}
 
 
-def _confirmed(
+def _half(n: int) -> Tensor:
+    """A fixed random half of the examples, at least one."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(n, generator=generator).argsort() < max(1, n // 2)
+
+
+def _cotangent(y: Tensor, mine: Tensor) -> Tensor:
+    """Random on the examples in ``mine``, zero on the others; always the same, and not from the caller's generator."""
+    generator = torch.Generator().manual_seed(0)
+    cotangent = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
+    return cotangent * mine.to(y.device).unsqueeze(-1)
+
+
+def _gradients(y: Tensor, wanted: Mapping[str, Tensor], cotangent: Tensor) -> dict[str, Tensor | None]:
+    if not y.requires_grad or not wanted:
+        return dict.fromkeys(wanted)
+    grads = torch.autograd.grad(y, list(wanted.values()), cotangent, retain_graph=True, allow_unused=True)
+    return dict(zip(wanted, grads, strict=True))
+
+
+def _sums(fn: ModelFunction, x: Inputs, names: Sequence[str]) -> dict[str, Tensor | None]:
+    """Autograd's gradients, summed over the examples with their random cotangents."""
+    live = {name: fn.params[name].detach().requires_grad_() for name in names}
+    with torch.enable_grad():
+        y = fn({**fn.params, **live}, x)
+    return _gradients(y, live, _cotangent(y, torch.ones(x.n, dtype=torch.bool)))
+
+
+def _agreeing(
     fn: ModelFunction,
-    x: Inputs,
     y: Tensor,
     taps: Mapping[str, Sequence[Tap]],
-    names: Sequence[str],
-    supports: Sequence[Tensor],
+    truths: Mapping[str, Tensor | None],
+    support: Tensor,
+    *,
+    only_place: bool = False,
 ) -> list[str]:
-    """Names whose taps give autograd's gradients for random cotangents on each of the given sets of examples."""
-    if not names:
-        return []
-    live = {name: fn.params[name].clone().requires_grad_() for name in names}
-    with torch.enable_grad():
-        y_live = fn({**fn.params, **live}, x)
-    if not y_live.requires_grad and not y.requires_grad:
-        return list(names)  # no output depends on any of them
-    generator = torch.Generator().manual_seed(0)  # private, so that the caller's random state is not touched
-    cotangent = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
-    leaves = {id(t.leaf): t.leaf for name in names for t in taps.get(name, [])}
-    accepted = list(names)
-    for support in supports:
-        if not accepted:
-            break
-        mine = support.to(y.device)
-        only = cotangent * mine.unsqueeze(-1)
-        wanted = [live[name] for name in accepted]
-        truths: Sequence[Tensor | None] = [None] * len(wanted)
-        if y_live.requires_grad:
-            truths = torch.autograd.grad(y_live, wanted, only, retain_graph=True, allow_unused=True)
-        by_leaf: dict[int, Tensor | None] = dict.fromkeys(leaves)
-        if leaves and y.requires_grad:
-            try:
-                grads = torch.autograd.grad(y, list(leaves.values()), only, retain_graph=True, allow_unused=True)
-            except RuntimeError:
-                return []  # a recomputation that does not match its first run: no tap can be trusted
-            by_leaf = dict(zip(leaves, grads, strict=True))
-        accepted = [
-            name
-            for name, truth in zip(accepted, truths, strict=True)
-            if _agrees(taps.get(name, []), by_leaf, truth, live[name].detach(), mine)
-        ]
-    return accepted
+    """Names whose taps give the true gradient, and no cotangent to examples outside ``support``.
+
+    ``only_place`` asks for the second alone.
+    """
+    leaves = {id(t.leaf): t.leaf for name in truths for t in taps.get(name, [])}
+    by_leaf: dict[int, Tensor | None] = dict.fromkeys(leaves)
+    if leaves and y.requires_grad:
+        try:
+            cotangent = _cotangent(y, support)
+            grads = torch.autograd.grad(y, list(leaves.values()), cotangent, retain_graph=True, allow_unused=True)
+        except RuntimeError:
+            return []  # a recomputation that does not match its first run: no tap can be trusted
+        by_leaf = dict(zip(leaves, grads, strict=True))
+    others = ~support.to(y.device)
+    found = []
+    for name, truth in truths.items():
+        total = torch.zeros_like(fn.params[name])
+        right = True
+        for tap in taps.get(name, []):
+            g = tap.cotangent(by_leaf[id(tap.leaf)])
+            # A pole gives NaN even for no cotangent; the kernel itself is refused there, by name.
+            right = right and not bool(g[others].nan_to_num(nan=0.0).any())
+            if right and not only_place:
+                total = total + _weight_gradient(tap, g, total)
+        if right and (only_place or _near(total, truth)):
+            found.append(name)
+    return found
 
 
-def _agrees(
-    taps: Sequence[Tap], by_leaf: Mapping[int, Tensor | None], truth: Tensor | None, weight: Tensor, mine: Tensor
-) -> bool:
-    """Whether the taps give the gradient as autograd does, and keep to the examples that have a cotangent."""
-    total = torch.zeros_like(weight)
-    for tap in taps:
-        g = tap.cotangent(by_leaf[id(tap.leaf)])
-        if bool(g[~mine].any()):
-            return False
-        total = total + _weight_gradient(tap, g, total)
-    expected = torch.zeros_like(weight) if truth is None else truth.to_dense() if truth.is_sparse else truth
+def _near(total: Tensor, truth: Tensor | None) -> bool:
+    expected = torch.zeros_like(total) if truth is None else truth.to_dense() if truth.is_sparse else truth
+    if bool(expected.isnan().any() & total.isnan().any()):
+        return True  # nothing to compare: the kernel will be refused, with the examples that spoil it
     tolerance = 1e3 * torch.finfo(total.dtype).eps * (expected.norm() + total.norm())
     return bool((expected - total).norm() <= tolerance)
 
