@@ -318,5 +318,5 @@ BLOCK_FAMILIES: dict[str, Callable[[TokenPair], Blocks]] = {
     "rnn_gated": _gated,
     "rnn_gated_half": partial(_gated, rate=0.25),
 }
-"""Families with explicit features, one-hot words, window 2; "rnn_gated_half" has half the gate, so that a word more in a
+"""Families with explicit features, one-hot words, window 2. "rnn_gated_half" has half the gate: each further word of a
 substring weighs a quarter."""
