@@ -186,11 +186,11 @@ def planted(corpus: Corpus, pairs: Pairs, config: Config, dose: int, seed: int) 
                 labels[row] = 1 - labels[row]
                 used.add(row)
             chosen.append((word, sign))
-    word, sign = (np.array(x) for x in zip(*chosen, strict=True))
+    word, leans = (np.array(x) for x in zip(*chosen, strict=True))
     changed = replace(corpus, words=(*corpus.words, "<planted>"), train=train, labels=labels)
     number = len(word)
     every = np.ones(number)
-    return changed, Pairs(np.full(number, token), word.astype(int), sign, every > 0, np.full(number, dose), every)
+    return changed, Pairs(np.full(number, token), word.astype(int), leans, every > 0, np.full(number, dose), every)
 
 
 class Learned(NamedTuple):
