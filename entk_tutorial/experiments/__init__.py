@@ -28,6 +28,7 @@ _MODULES: dict[str, str] = {
     "negation": "entk_tutorial.experiments.negation",
     "negation_reviews": "entk_tutorial.experiments.negation_reviews",
     "small_weights": "entk_tutorial.experiments.small_weights",
+    "decision": "entk_tutorial.experiments.decision",
     "modular_mlp": "entk_tutorial.experiments.modular_mlp",
     "superposition": "entk_tutorial.experiments.superposition",
     "modular_transformer": "entk_tutorial.experiments.modular_transformer",
