@@ -2,8 +2,8 @@ r"""From features to a decision: a document's logit in parts, and what happens t
 
 At infinite width each family's logit is the sum of a part for the number of words, one for the words, one for bigrams
 and longer strings; a second split leaves to the bigrams only what no word could have said. Texts: the generated corpus
-with its negated documents, and movie reviews. Finite networks: what they say of single words, summed, and the rest, beside
-the same of their kernel. Controls: parts dealt to other documents; random labels. Source: [Sun, Li & Lu 2023].
+with its negated documents, and movie reviews. Finite networks: what they say of single words, summed, and the rest,
+beside the same of their kernel. Controls: parts dealt to other documents; random labels. Source: [Sun, Li & Lu 2023].
 Chapter: book/text/decision.
 """
 
