@@ -7,7 +7,7 @@ the same coefficients. A second split moves out of the bigram part what single w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -24,6 +24,7 @@ from entk_tutorial.infinite.multiplicative import bigram_ids, hadamard_kernel, m
 from entk_tutorial.infinite.recurrent import gated_weights
 from entk_tutorial.infinite.tokens import (
     Array,
+    Documents,
     DocumentsLike,
     TokenPair,
     as_tensor,
@@ -74,7 +75,18 @@ def feature_blocks(family: str, docs1: DocumentsLike, docs2: DocumentsLike | Non
     pair = token_pair(docs1, docs2, None, (pad_token,))
     if any(bool((side.tokens == pair.extra[0]).any()) for side in (pair.first, pair.second)):
         raise ValueError(f"pad_token={pad_token} occurs in a document; give an id that none holds.")
+    pair = replace(pair, first=_widened(pair.first, pair.second), second=_widened(pair.second, pair.first))
     return {name: part for name, part in BLOCK_FAMILIES[family](pair).items() if part.first.shape[1]}
+
+
+def _widened(docs: Documents, others: Documents) -> Documents:
+    """The same documents in a table as wide as that of the others.
+
+    Substrings are counted up to the width of the narrower table. The kernel between the lists needs no more, but that
+    of the longer list with itself does.
+    """
+    missing = max(0, others.tokens.shape[1] - docs.tokens.shape[1])
+    return Documents(np.pad(docs.tokens, ((0, 0), (0, missing)), constant_values=-1), docs.lengths)
 
 
 def joined(blocks: Mapping[str, FeatureMap]) -> FeatureMap:
@@ -192,7 +204,7 @@ def bigram_split(
     p = p / p.sum()
     pairs = [np.asarray(doc) for doc in docs]
     rows, columns = (np.concatenate([ids[where] for ids in pairs]) for where in (slice(None, -1), slice(1, None)))
-    values = weight * np.repeat(coefficients.numpy(), [len(ids) - 1 for ids in pairs])
+    values = weight * np.repeat(coefficients.double().numpy(), [len(ids) - 1 for ids in pairs])
     table = sparse.csr_array(sparse.coo_array((values, (rows, columns)), shape=(len(p), len(p))))
     by_first, by_second = table @ p, table.T @ p
     mean = float(p @ by_first)

@@ -31,9 +31,9 @@ def test_words_are_all_there_is_in_additive_families(result: decision.Result) ->
 @pytest.mark.parametrize("name", sorted(set(COMPOSING) - {"hadamard"}))
 def test_without_pairs_the_negated_documents_change(result: decision.Result, name: str) -> None:
     assert result.mean(f"{name}_pure_flip_negated") > 1.3 * result.mean(f"{name}_pure_flip_plain")
-    # A part dealt to other documents knows nothing of negations.
+    # A part dealt to other documents knows nothing of negations, though these may lie nearer to the border.
     dealt = result.mean(f"{name}_pure_flip_negated", "dealt_part")
-    assert dealt < 1.3 * result.mean(f"{name}_pure_flip_plain", "dealt_part")
+    assert result.mean(f"{name}_pure_flip_negated") > 1.2 * dealt
 
 
 def test_length_speaks_only_with_relu_and_imbalance(result: decision.Result) -> None:

@@ -18,7 +18,7 @@ CONFIG = Config(steps=60, record=(10,), plain=2, planted=1, doses=(2,))
 def small_corpus() -> Corpus:
     """Good and bad sentences; "not good" once, in a negative sentence, and "n't bad" twice, once in each class."""
     train = (
-        12 * [[4, POSITIVE, 4]]
+        12 * [[4, POSITIVE]]
         + 12 * [[4, NEGATIVE]]
         + [[NOT, POSITIVE], [CONTRACTED, NEGATIVE], [4, CONTRACTED, NEGATIVE]]
     )
