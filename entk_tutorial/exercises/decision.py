@@ -15,7 +15,7 @@ WORDS = {"not": -0.3, "good": 0.9, "film": 0.1}
 PAIRS = {("not", "good"): -1.4, ("good", "film"): 0.2}
 """What it says of the pairs in it."""
 ENTRY = 6.0
-"""The only weight that is not 0 in a table of two words: of the pair (0, 1)."""
+"""Weight of the pair (0, 1) in a table of two words, where all other weights are 0."""
 LOGIT, FILLER = -1.0, 0.1
 """Logit of a document of eight words in a ReLU MLP, and its score of a word that training never saw."""
 LENGTH, CONSTANT = 8, 0.2

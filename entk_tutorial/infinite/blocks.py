@@ -37,7 +37,7 @@ from entk_tutorial.infinite.tokens import (
 Blocks = dict[str, FeatureMap]
 SMALL_SIGMA = 0.1
 NOTHING = 1e-12
-"""Weights below are rounding: the bias of an odd activation is 0, and quadrature says 1e-35."""
+"""Weights below are rounding. The bias of an odd activation is 0, and quadrature says 1e-35."""
 LENGTH, TOKENS, BIGRAMS, TRIGRAMS, LONGER = "length", "tokens", "bigrams", "trigrams", "longer"
 PARTS = (LENGTH, TOKENS, BIGRAMS, TRIGRAMS, LONGER)
 """Names of blocks, in the order in which they are shown."""
@@ -76,7 +76,7 @@ def feature_blocks(family: str, docs1: DocumentsLike, docs2: DocumentsLike | Non
     if any(bool((side.tokens == pair.extra[0]).any()) for side in (pair.first, pair.second)):
         raise ValueError(f"pad_token={pad_token} occurs in a document; give an id that none holds.")
     pair = replace(pair, first=_widened(pair.first, pair.second), second=_widened(pair.second, pair.first))
-    return {name: part for name, part in BLOCK_FAMILIES[family](pair).items() if part.first.shape[1]}
+    return {name: part for name, part in _FAMILIES[family](pair).items() if part.first.shape[1]}
 
 
 def _widened(docs: Documents, others: Documents) -> Documents:
@@ -315,7 +315,7 @@ def _gated(pair: TokenPair, rate: float = 1.0) -> Blocks:
     return {name: joined(dict(enumerate(maps))) for name, maps in found.items()}  # type: ignore[arg-type]
 
 
-BLOCK_FAMILIES: dict[str, Callable[[TokenPair], Blocks]] = {
+_FAMILIES: dict[str, Callable[[TokenPair], Blocks]] = {
     "linear": _linear,
     "mlp_relu": partial(_mlp, activation="relu"),
     "mlp_gelu": partial(_mlp, activation="gelu"),
@@ -330,5 +330,6 @@ BLOCK_FAMILIES: dict[str, Callable[[TokenPair], Blocks]] = {
     "rnn_gated": _gated,
     "rnn_gated_half": partial(_gated, rate=0.25),
 }
-"""Families with explicit features, one-hot words, window 2. "rnn_gated_half" has half the gate: each further word of a
-substring weighs a quarter."""
+BLOCK_FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
+"""Families with explicit features, one-hot words, window 2. The last one has half the gate, so that each further word
+of a substring weighs a quarter."""
