@@ -7,7 +7,7 @@ the same coefficients. A second split moves out of the bigram part what single w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -24,7 +24,6 @@ from entk_tutorial.infinite.multiplicative import bigram_ids, hadamard_kernel, m
 from entk_tutorial.infinite.recurrent import gated_weights
 from entk_tutorial.infinite.tokens import (
     Array,
-    Documents,
     DocumentsLike,
     TokenPair,
     as_tensor,
@@ -37,7 +36,7 @@ from entk_tutorial.infinite.tokens import (
 Blocks = dict[str, FeatureMap]
 SMALL_SIGMA = 0.1
 NOTHING = 1e-12
-"""Weights below are rounding. The bias of an odd activation is 0, and quadrature says 1e-35."""
+"""Weights below are rounding: the bias of an odd activation is 0, and quadrature says 1e-35."""
 LENGTH, TOKENS, BIGRAMS, TRIGRAMS, LONGER = "length", "tokens", "bigrams", "trigrams", "longer"
 PARTS = (LENGTH, TOKENS, BIGRAMS, TRIGRAMS, LONGER)
 """Names of blocks, in the order in which they are shown."""
@@ -55,6 +54,10 @@ def feature_blocks(family: str, docs1: DocumentsLike, docs2: DocumentsLike | Non
         docs2: N2 documents; by default ``docs1`` again.
         pad_token: a token id that no document holds; the CNNs put it at both ends of each document, so that every word
             stands once in each slot of a window.
+
+    Substrings of the gated networks are counted up to the shorter of the longest documents of the two lists, which is
+    all that their common kernel needs. For :func:`training_map` let ``docs1`` hold a document as long as any of
+    ``docs2``.
 
     Returns:
         Name out of :data:`PARTS` -> FeatureMap. "length" holds what depends on the number of words alone, constants
@@ -75,18 +78,7 @@ def feature_blocks(family: str, docs1: DocumentsLike, docs2: DocumentsLike | Non
     pair = token_pair(docs1, docs2, None, (pad_token,))
     if any(bool((side.tokens == pair.extra[0]).any()) for side in (pair.first, pair.second)):
         raise ValueError(f"pad_token={pad_token} occurs in a document; give an id that none holds.")
-    pair = replace(pair, first=_widened(pair.first, pair.second), second=_widened(pair.second, pair.first))
-    return {name: part for name, part in _FAMILIES[family](pair).items() if part.first.shape[1]}
-
-
-def _widened(docs: Documents, others: Documents) -> Documents:
-    """The same documents in a table as wide as that of the others.
-
-    Substrings are counted up to the width of the narrower table. The kernel between the lists needs no more, but that
-    of the longer list with itself does.
-    """
-    missing = max(0, others.tokens.shape[1] - docs.tokens.shape[1])
-    return Documents(np.pad(docs.tokens, ((0, 0), (0, missing)), constant_values=-1), docs.lengths)
+    return {name: part for name, part in BLOCK_FAMILIES[family](pair).items() if part.first.shape[1]}
 
 
 def joined(blocks: Mapping[str, FeatureMap]) -> FeatureMap:
@@ -204,7 +196,7 @@ def bigram_split(
     p = p / p.sum()
     pairs = [np.asarray(doc) for doc in docs]
     rows, columns = (np.concatenate([ids[where] for ids in pairs]) for where in (slice(None, -1), slice(1, None)))
-    values = weight * np.repeat(coefficients.double().numpy(), [len(ids) - 1 for ids in pairs])
+    values = weight * np.repeat(coefficients.numpy(), [len(ids) - 1 for ids in pairs])
     table = sparse.csr_array(sparse.coo_array((values, (rows, columns)), shape=(len(p), len(p))))
     by_first, by_second = table @ p, table.T @ p
     mean = float(p @ by_first)
@@ -315,7 +307,7 @@ def _gated(pair: TokenPair, rate: float = 1.0) -> Blocks:
     return {name: joined(dict(enumerate(maps))) for name, maps in found.items()}  # type: ignore[arg-type]
 
 
-_FAMILIES: dict[str, Callable[[TokenPair], Blocks]] = {
+BLOCK_FAMILIES: dict[str, Callable[[TokenPair], Blocks]] = {
     "linear": _linear,
     "mlp_relu": partial(_mlp, activation="relu"),
     "mlp_gelu": partial(_mlp, activation="gelu"),
@@ -330,6 +322,5 @@ _FAMILIES: dict[str, Callable[[TokenPair], Blocks]] = {
     "rnn_gated": _gated,
     "rnn_gated_half": partial(_gated, rate=0.25),
 }
-BLOCK_FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
-"""Families with explicit features, one-hot words, window 2. The last one has half the gate, so that each further word
-of a substring weighs a quarter."""
+"""Families with explicit features, one-hot words, window 2. "rnn_gated_half" has half the gate: each further word of a
+substring weighs a quarter."""
