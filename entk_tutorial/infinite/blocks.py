@@ -49,7 +49,7 @@ def feature_blocks(family: str, docs1: DocumentsLike, docs2: DocumentsLike | Non
     .. math:: \Theta(x, x') = \sum_b\langle\varphi_b(x), \varphi_b(x')\rangle
 
     Args:
-        family: a key of :data:`BLOCK_FAMILIES`.
+        family: one of ``BLOCK_FAMILIES``.
         docs1: N1 documents.
         docs2: N2 documents; by default ``docs1`` again.
         pad_token: a token id that no document holds; the CNNs put it at both ends of each document, so that every word
