@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from entk_tutorial.data.fetch import NotFetchedError
+from entk_tutorial.data.reviews import load_movie_reviews
 from entk_tutorial.data.sentiment import sentiment_corpus
 from entk_tutorial.empirical.kernel import empirical_ntk
 from entk_tutorial.experiments import text_eigenspaces as study
@@ -140,3 +142,14 @@ def test_a_small_run_holds_all_states_and_chances(result):
 def test_settings_that_cannot_run_are_refused(settings):
     with pytest.raises(ValueError):
         Config(**settings)
+
+
+def test_counts_of_review_sentences_leave_nothing_for_pairs():
+    try:
+        reviews = load_movie_reviews(seed=0)
+    except NotFetchedError as error:
+        pytest.skip(f"{error}")
+    counts = torch.zeros(1000, len(reviews.words), dtype=torch.float64)
+    for row, sentence in zip(counts, reviews.test, strict=False):
+        row.index_add_(0, torch.tensor(sentence), torch.ones(len(sentence), dtype=torch.float64))
+    assert int(torch.linalg.matrix_rank(counts)) == len(counts)
