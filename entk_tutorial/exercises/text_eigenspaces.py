@@ -13,7 +13,7 @@ from entk_tutorial.features.ngrams import ngram_blocks
 WORDS, DOCUMENTS, WIDTH = 13, 500, 32
 """Vocabulary, documents of one length, and width of the exercise on rank."""
 SMALL_WORDS, SMALL_LENGTH = 5, 4
-"""Vocabulary and length of the exercise on dimensions: all documents of that length."""
+"""Vocabulary and length of the exercise on dimensions, which has all documents of that length."""
 ADDITIVE, PAIRS, WINDOW = 72, 114, 6
 """Dimensions of sums over places and of pure bigrams, and number of leading functions, in the exercise on chance."""
 DOT = -0.4

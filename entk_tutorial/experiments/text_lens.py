@@ -29,7 +29,7 @@ from entk_tutorial.features.ngrams import (
 )
 
 ZERO = 1e-9
-"""A share of the trace below this is rounding: the kernel then has no functions beyond sums over places."""
+"""Smaller shares of the trace are rounding, and the kernel then has no functions beyond sums over places."""
 
 
 @dataclass(frozen=True)
