@@ -40,6 +40,7 @@ _MODULES: dict[str, str] = {
     "analytic_weights": "entk_tutorial.experiments.analytic_weights",
     "blind_discovery": "entk_tutorial.experiments.blind_discovery",
     "lazy_to_rich": "entk_tutorial.experiments.lazy_to_rich",
+    "text_eigenspaces": "entk_tutorial.experiments.text_eigenspaces",
 }
 
 
