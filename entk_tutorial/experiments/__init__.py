@@ -26,6 +26,8 @@ _MODULES: dict[str, str] = {
     "label_scores": "entk_tutorial.experiments.label_scores",
     "activation_bias": "entk_tutorial.experiments.activation_bias",
     "negation": "entk_tutorial.experiments.negation",
+    "language_model": "entk_tutorial.experiments.language_model",
+    "language_bias": "entk_tutorial.experiments.language_bias",
     "modular_mlp": "entk_tutorial.experiments.modular_mlp",
     "superposition": "entk_tutorial.experiments.superposition",
     "modular_transformer": "entk_tutorial.experiments.modular_transformer",
