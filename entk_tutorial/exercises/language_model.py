@@ -64,7 +64,7 @@ def check_prior_share(answer: float) -> Answer:
         Not yet. Own part: (A - B)(600 - 1500/300); prior: B (4500 - 50000/300). Which
         share of their sum is the second?
     """
-    if close(answer, _prior_share(), 0.01):
+    if close(answer, _prior_share(), 0.002):
         return Answer(True, "Nearly half of what looks like the pull of 'of' is said of every word.")
     a, b = mlp_constants("relu")
     own, prior = _own_and_prior(1.0, 1.0)
