@@ -64,6 +64,7 @@ class Config:
         length: of the Transformer's windows.
         d_model: its width.
         record: steps at which it is looked at, growing; the last one ends the training.
+        batch: windows a step.
         lr: largest learning rate.
         small: scale of the initial weights under "small", 1 elsewhere.
         width: of the MLP that trains on single words.
@@ -77,6 +78,7 @@ class Config:
     length: int = 16
     d_model: int = 32
     record: tuple[int, ...] = (10, 25, 50, 120)
+    batch: int = 16
     lr: float = 5e-3
     small: float = 0.1
     width: int = 128
@@ -90,9 +92,10 @@ class Config:
             values = getattr(self, name)
             if not values or values[0] < 1 or sorted(set(values)) != list(values):
                 raise ValueError(f"{name}={values}; expected growing whole numbers from 1 on.")
-        if min(self.vocabulary, self.unseen, self.length, self.width) < 1 or self.d_model % 4:
+        if min(self.vocabulary, self.unseen, self.length, self.width, self.batch) < 1 or self.d_model % 4:
             raise ValueError(
                 f"vocabulary={self.vocabulary}, unseen={self.unseen}, length={self.length}, width={self.width}, "
+                f"batch={self.batch}, "
                 f"d_model={self.d_model}; expected 1 or more of each, and a d_model that 4 heads divide."
             )
         if min(self.lr, self.small, self.paper_scale) <= 0:
@@ -212,7 +215,7 @@ def train_one(config: Config, text: Text, condition: str, activation: str, seed:
         found["prior"].append(known_prior(net(unseen)[:, 0], text.unigram))
         return {}
 
-    training = Training(steps=config.record[-1], lr=config.lr)
+    training = Training(steps=config.record[-1], batch=config.batch, lr=config.lr)
     _, losses = train_language(model, windows, training, seed=seed, evaluate=look, record_at=config.record)
     return found | {"train": [sum(losses[max(0, s - 10) : s]) / len(losses[max(0, s - 10) : s]) for s in config.record]}
 
