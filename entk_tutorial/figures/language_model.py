@@ -21,7 +21,7 @@ def published_figure(result: Result, model: str = "topics_transformer", steps: s
         steps: name of the series that holds the recorded steps.
     """
     figure, (true, dealt, right) = plotting.panels(3, width=4.0, height=3.7)
-    x = result.series[steps][0]
+    x = np.array(result.series[steps][0])
     curves = {
         key: np.array(result.series[f"{model}_{key}"])
         for kind in ("top", "bottom", "matched")
@@ -29,14 +29,15 @@ def published_figure(result: Result, model: str = "topics_transformer", steps: s
     }
     for axis, suffix, title in ((true, "", "true targets"), (dealt, "_shuffled", "targets shuffled")):
         for i, kind in enumerate(("top", "bottom")):
-            plotting.band(axis, x, curves[f"{kind}{suffix}"], f"{kind} 10", index=i, marker=True)
-        axis.set(xscale="log", xlabel="step", title=title)
+            runs = curves[f"{kind}{suffix}"]  # the control may have stopped early
+            plotting.band(axis, x[: runs.shape[1]], runs, f"{kind} 10", index=i, marker=True)
+        axis.set(xscale="log", xlabel="step", title=title, xlim=(0.85 * x[0], 1.2 * x[-1]))
     low = min(float(curves[f"bottom{s}"].min()) for s in ("", "_shuffled"))
     high = max(float(curves[f"top{s}"].max()) for s in ("", "_shuffled"))
     for axis in (true, dealt):
         axis.set_ylim(low - 0.4, high + 0.4)
     for i, (key, label) in enumerate((("matched", "true"), ("matched_shuffled", "shuffled"))):
-        plotting.band(right, x, curves[key], label, index=2 + i, marker=True)
+        plotting.band(right, x[: curves[key].shape[1]], curves[key], label, index=2 + i, marker=True)
     plotting.chance_line(right, 0.5)
     right.set(xscale="log", xlabel="step", ylabel="share in the right order", ylim=(0.35, 1.0), title="matched pairs")
     true.set_ylabel("label score, row mean taken off")
