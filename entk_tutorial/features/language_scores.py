@@ -77,7 +77,7 @@ def own_part(table: Tensor, frequency: Tensor) -> Tensor:
         ValueError: if frequencies are not one a column.
 
     Example:
-        >>> frequency = torch.tensor([8.0, 4.0, 2.0, 1.0, 1.0])
+        >>> frequency = torch.tensor([8.0, 4.0, 2.0, 1.0, 1.0], dtype=torch.float64)
         >>> rows = torch.stack([3 * frequency - 1, (frequency + 1).log()])
         >>> bool((own_part(rows, frequency).abs() < 1e-12).all())
         True
