@@ -60,7 +60,7 @@ def by_width(result: Result, text: str = "topics") -> Figure:
         axis.set_xticks(widths, [str(w) for w in widths])
         axis.minorticks_off()
     axes[0].set_ylabel("correlation")
-    axes[-1].legend(fontsize=8, loc="lower right")
+    axes[0].legend(fontsize=8, loc="center", bbox_to_anchor=(0.5, 0.7))
     return figure
 
 
