@@ -13,13 +13,15 @@ from entk_tutorial.infinite.language import score_velocity
 from entk_tutorial.models.language import TransformerLanguage
 
 TEXT = "the cat the dog the cat the cat a dog"
-"""Ten words of four kinds: nine pairs of a word and the next one."""
+"""Nine pairs of a word and the next one, over four different words."""
 PRIOR = {"pairs": 50_000, "words": 300, "of": 1_500, "the": 4_500, "of the": 600}
-"""Counts of a text: all pairs, different words, pairs that start with of, that end in the, and pairs "of the"."""
+"""What was counted in some text, among it the pairs that start with of, that end in the, and that are both."""
 FREQUENCY = (90.0, 88.0, 9.0, 8.0)
+"""How often each of these targets occurs."""
 COUNTS = (40.0, 10.0, 0.0, 2.0)
+"""How often each follows w."""
 SCORES = (3.0, 2.0, 0.5, 0.4)
-"""Of four targets: how often each occurs, how often it follows a word w, and its score after w."""
+"""Score of each of four targets after a word w."""
 SUSPECTS = {"A": 1, "B": 0, "C": 7}
 """How many later tokens the models of :func:`suspects` see at each position; look only after you have tried."""
 LENGTH = 8

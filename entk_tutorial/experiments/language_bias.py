@@ -51,7 +51,7 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
 """Condition -> activations that are trained under it."""
 
 HELD_OUT = 256
-"""Held-out windows that losses are taken on: the same for all activations of a seed."""
+"""How many held-out windows losses are taken on; they are the same for all activations of a seed."""
 
 
 @dataclass(frozen=True)

@@ -125,12 +125,12 @@ class Text:
 
     @property
     def raw(self) -> Tensor:
-        """(V, V) float64 counts: how often each token follows each."""
+        """How often each token follows each, (V, V) float64."""
         return self.baselines.table.raw
 
     @property
     def frequency(self) -> Tensor:
-        """(V,) how often each token is a target."""
+        """How often each token is a target, (V,)."""
         return self.raw.sum(0)
 
 
