@@ -29,6 +29,8 @@ _MODULES: dict[str, str] = {
     "negation_reviews": "entk_tutorial.experiments.negation_reviews",
     "small_weights": "entk_tutorial.experiments.small_weights",
     "decision": "entk_tutorial.experiments.decision",
+    "language_model": "entk_tutorial.experiments.language_model",
+    "language_bias": "entk_tutorial.experiments.language_bias",
     "modular_mlp": "entk_tutorial.experiments.modular_mlp",
     "superposition": "entk_tutorial.experiments.superposition",
     "modular_transformer": "entk_tutorial.experiments.modular_transformer",
