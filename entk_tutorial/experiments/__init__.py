@@ -37,6 +37,7 @@ _MODULES: dict[str, str] = {
     "analytic_weights": "entk_tutorial.experiments.analytic_weights",
     "blind_discovery": "entk_tutorial.experiments.blind_discovery",
     "lazy_to_rich": "entk_tutorial.experiments.lazy_to_rich",
+    "sentence_encoder": "entk_tutorial.experiments.sentence_encoder",
 }
 
 
