@@ -46,7 +46,7 @@ def shares_by_layer(
             )  # fmt: skip
         plotting.chance_line(axis, chance)
         axis.set_xticks(list(x), [layer.removeprefix("block") for layer in layers])
-        axis.set(ylim=(0, 1), xlabel="layer (words, then blocks)", title=factor)
+        axis.set(ylim=(0, 1), xlabel="block", title=factor)
     axes[0].set_ylabel("share of the factor in 16 directions")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
