@@ -59,7 +59,7 @@ def gather(
     Args:
         loader: yields batches: tensors (b, ...), or tuples, lists or dicts of them. A ``DataLoader``, or any iterable.
         n: how many examples; None, or more than there are, for all.
-        labels: where a batch holds its labels: a position (-1 for the last) or a key; None if there are none. The
+        labels: where a batch holds its labels: a position (-1 for the last) or a key; None or False for none. The
             default asks: a batch that may hold labels is refused, since nobody can guess.
         keep: keys of a dict batch to keep as inputs; None for all but the labels.
         pad: fills up the second axis where batches differ in length; one number, or one a key.
@@ -83,6 +83,7 @@ def gather(
         if value is not None and value < 1:
             raise ValueError(f"{name}={value}; a positive number of examples is expected, or None for all.")
     wanted = None if keep is None else tuple(keep)
+    labels = None if labels is False else labels
     generator = torch.Generator().manual_seed(seed)
     kept: list[tuple[int, dict[Key, Tensor]]] = []
     shape: tuple[Any, ...] | None = None
