@@ -29,7 +29,7 @@ ADVERBS = {1: ("not", "never", "hardly", "scarcely"), -1: ("really", "truly", "c
 VERBS = {1: ("was", "seemed", "looked", "remained"), -1: ("is", "seems", "looks", "remains")}
 FRAMES = ("the", "this", "that", "our", "their")
 FACTORS = ("topic", "sentiment", "negation", "tense", "polarity")
-"""Names of the features. Polarity is the product of sentiment and negation: what the sentence says in the end."""
+"""Names of the features. Polarity, the product of sentiment and negation, is what a sentence says in the end."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class FactorialSentences:
 
     @property
     def polarity(self) -> Tensor:
-        """(N,) sentiment turned by negation: 1 where the sentence praises."""
+        """(N,) sentiment turned by negation, 1 where the sentence praises."""
         return -self.sentiment * self.negation
 
     def features(self) -> dict[str, Tensor]:

@@ -40,7 +40,7 @@ class SamplingError:
 
     @property
     def ratio(self) -> float:
-        """What one doubling of the inputs leaves of the distance: 1/2 where errors fall as 1/n."""
+        """What one doubling of the inputs leaves of the distance; 1/2 where errors fall as 1/n."""
         return self.half / self.quarter if self.quarter > 0 else 0.0
 
     @property
