@@ -32,7 +32,7 @@ def shares_by_layer(
         layers: layers from input to output.
         chance: share of random directions.
     """
-    figure, axes = plotting.panels(len(factors), width=3.7, height=3.6, columns=len(factors))
+    figure, axes = plotting.panels(len(factors), width=3.0, height=3.3, columns=len(factors))
     x = range(len(layers))
     for axis, factor in zip(axes, factors, strict=True):
         for index, (method, label) in enumerate(METHODS.items()):
@@ -47,7 +47,7 @@ def shares_by_layer(
         plotting.chance_line(axis, chance)
         axis.set_xticks(list(x), [layer.removeprefix("block") for layer in layers])
         axis.set(ylim=(0, 1), xlabel="block", title=factor)
-    axes[0].set_ylabel("share of the factor in 16 directions")
+    axes[0].set_ylabel("share of the factor")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
     return figure
@@ -69,7 +69,7 @@ def shares_by_dimension(
         layers: panels.
         n: number of inputs, for the chance level.
     """
-    figure, axes = plotting.panels(len(layers), width=3.9, height=3.4, columns=len(layers))
+    figure, axes = plotting.panels(len(layers), width=3.1, height=3.0, columns=len(layers))
     for axis, layer in zip(axes, layers, strict=True):
         for index, factor in enumerate(factors):
             for method, style in (("kernel", "-"), ("pca", "--")):
