@@ -43,6 +43,7 @@ _MODULES: dict[str, str] = {
     "blind_discovery": "entk_tutorial.experiments.blind_discovery",
     "lazy_to_rich": "entk_tutorial.experiments.lazy_to_rich",
     "text_eigenspaces": "entk_tutorial.experiments.text_eigenspaces",
+    "sentence_encoder": "entk_tutorial.experiments.sentence_encoder",
 }
 
 
