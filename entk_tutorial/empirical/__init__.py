@@ -16,7 +16,7 @@ from entk_tutorial.empirical.linearized import LinearizedModel
 from entk_tutorial.empirical.operator import NTKOperator
 from entk_tutorial.empirical.pairs import Eigenpairs, GramEigenpairs, SketchEigenpairs
 from entk_tutorial.empirical.parameter_gram import parameter_gram_eigenpairs
-from entk_tutorial.empirical.planning import Plan
+from entk_tutorial.empirical.planning import ParameterPlan, Plan
 from entk_tutorial.empirical.spectrum import Cliffs, cliffs, effective_rank
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ModelError",
     "ModelFunction",
     "NTKOperator",
+    "ParameterPlan",
     "Plan",
     "RankWarning",
     "ResidualWarning",

@@ -17,7 +17,7 @@ def test_peers_compute_the_kernels_that_they_are_compared_with():
     ours = empirical_ntk(model, x, by="parameter")
     for name, k in worker.jacobian_contraction(model, x).items():
         assert torch.allclose(k, ours[name], rtol=1e-4, atol=1e-5 * float(k.max()))
-    model, x = worker.transformer(40)
+    model, x = worker.transformer(9)
     both = worker.tile_by_tile(model, x)
     for i, reduce in enumerate(("mean_logit", "trace")):
         ours = empirical_ntk(model, x, reduce=reduce, by="parameter")
