@@ -1,4 +1,4 @@
-"""Where each stored result comes from, as a table: seeds, time, machine, versions, commit, and when it was seen again."""
+"""Where each stored result comes from, as a table: seeds, time, machine, versions, commit, how often seen again."""
 
 from __future__ import annotations
 
