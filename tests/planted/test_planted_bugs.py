@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 def copy(tmp_path_factory):
     """The project without what tests do not read; stored results by link."""
     place = tmp_path_factory.mktemp("planted")
-    shutil.copytree(ROOT / "entk_tutorial", place / "entk_tutorial", ignore=shutil.ignore_patterns("__pycache__", "results"))
+    unread = shutil.ignore_patterns("__pycache__", "results")
+    shutil.copytree(ROOT / "entk_tutorial", place / "entk_tutorial", ignore=unread)
     os.symlink(ROOT / "entk_tutorial" / "results", place / "entk_tutorial" / "results")
     shutil.copytree(ROOT / "tests", place / "tests", ignore=shutil.ignore_patterns("__pycache__", "planted"))
     for name in ("tools", "benchmarks", "book"):
@@ -46,7 +47,7 @@ def test_a_planted_bug_is_caught(copy, bug):
     finally:
         path.write_text(source, encoding="utf-8")
     assert done.returncode == 1, f"{bug['test']} did not fail:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-    assert "AssertionError" in done.stdout or "Failed: DID NOT RAISE" in done.stdout or "assert" in done.stdout, done.stdout
+    assert "assert" in done.stdout or "DID NOT RAISE" in done.stdout, done.stdout  # a finding, not a crash
 
 
 def test_the_tests_that_catch_them_pass_on_the_right_package(copy):
