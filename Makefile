@@ -20,7 +20,7 @@ INDEX := _build/html/index.html
 THREADS := env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(THREADS) $(BIN)/python -m pytest
 
-.PHONY: help book test check notebooks run bench clean distclean coverage screenshots \
+.PHONY: help book test check notebooks run reproduce bench clean distclean coverage screenshots \
         lint spelling types unit notebook-check notebook-run book-strict ledger browser
 
 help:  ## list these commands
@@ -47,6 +47,9 @@ book: $(STAMP)  ## build the book from its stored outputs, and print the address
 
 run: $(STAMP)  ## run the main experiment at full size; ARGS="--quick" for a small one
 	$(STEP) "experiment modular-mlp" $(THREADS) $(BIN)/entk run modular-mlp $(ARGS)
+
+reproduce: $(STAMP)  ## every experiment from nothing, five seeds each; ARGS="--quick" for minutes, "--dry-run" for the estimate
+	$(STEP) "reproduce" $(THREADS) $(BIN)/entk reproduce $(ARGS)
 
 notebooks: $(STAMP)  ## run notebooks again and store their outputs; NB=book/x.ipynb for one
 	$(STEP) "run notebooks" $(BIN)/python -m tools.notebooks run $(NB)

@@ -1,4 +1,4 @@
-"""The command line, ``entk``: list, run, report, verify, renew, fetch, info.
+"""The command line, ``entk``: list, run, reproduce, report, verify, renew, fetch, info.
 
 Results and tables go to stdout; progress, warnings and errors to stderr. Exit code 2 is a user's mistake, 1 a failed
 check, 130 an interrupt. Set ENTK_TRACEBACK=1 to see where an error came from.
@@ -151,6 +151,53 @@ def _table(rows: list[list[str]]) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@app.command()
+@friendly
+def reproduce(
+    names: Annotated[list[str] | None, typer.Argument(help="Experiments; all by default.")] = None,
+    count: Annotated[int, typer.Option("--seeds", help="How many seeds of each.")] = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="Small settings, one seed each: minutes.")] = False,
+    results: Annotated[Path, typer.Option("--results", help="Folder to write to.")] = Path("results/reproduced"),
+    workers: Annotated[int, typer.Option(min=0, help="Local processes that share the seeds.")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run every seed again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run, and how long.")] = False,
+) -> None:
+    """Everything again from nothing, then the ledger of it, and what differs from the stored results."""
+    from contextlib import nullcontext
+
+    from entk_tutorial import ledger
+    from entk_tutorial.reproduce import estimate, plan_reproduction
+    from entk_tutorial.reproduce import reproduce as run_all
+
+    folder = results / "quick" if quick else results
+    parts = plan_reproduction(names or (), folder=folder, count=count, quick=quick, fresh=fresh)
+    _say(estimate(parts) + f". Results go to {folder}; a stopped run continues from there.")
+    if dry_run:
+        rows = [["experiment", "seeds", "to run", "about"]]
+        rows += [[p.experiment.command, str(len(p.seeds)), str(len(p.todo)), _duration(p.seconds)] for p in parts]
+        _table(rows)
+        return
+    cluster: Any = nullcontext(None)
+    if workers:
+        from entk_tutorial.distributed import connect
+
+        cluster = connect(workers)
+    with cluster as client:
+        done = run_all(parts, folder=folder, client=client, fresh=fresh, announce=_say)
+    print(ledger.report(folder), end="")
+    wrong = [[r.experiment, str(r.seed), r.entry, f"{r.stored:.6g}", f"{r.again:.6g}"] for r in done.different]
+    if wrong:
+        _table([["experiment", "seed", "entry", "stored", "here"], *wrong])
+    if quick:
+        print("\nQuick settings are not the paper's: no verdicts, and nothing stored to compare with.")
+    else:
+        print(f"\n{len(done.rows) - len(wrong)} of {len(done.rows)} numbers agree with the stored ones.")
+    for name, why in done.failed.items():
+        _say(f"{name} could not be run. {why}")
+    if wrong or done.failed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -366,3 +366,13 @@ def test_spot_seed_depends_on_the_commit_not_on_its_local_changes():
     assert set(drawn) == set(seeds)
     assert spot_seed("toy", seeds, "f" * 40) == spot_seed("toy", seeds, "f" * 40 + "+changes")
     assert spot_seed("toy", [7, 3], None) == 7
+
+
+def test_the_table_of_runs_says_where_a_result_comes_from(toy):
+    from entk_tutorial.ledger.runs import run_rows, runs_table
+
+    toy.run([2, 3, 5])
+    ((name, seeds, minutes, *_, again),) = run_rows(toy.folder)
+    assert (name, seeds, minutes, again) == ("toy", "2,3,5", "0", "0")
+    table = runs_table(toy.folder)
+    assert table.count("<tr>") == 2 and "<td>2,3,5</td>" in table

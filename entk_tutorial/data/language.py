@@ -97,7 +97,7 @@ def language_modelling(
         >>> [([data.words[i] for i in c], data.words[t]) for c, t in zip(data.contexts, data.targets)]
         [(['a', 'b'], 'a'), (['b', 'a'], 'c')]
 
-    Chapter: book/text/language-models
+    Chapter: book/text/language-model
     """
     if vocabulary < 1 or context < 1:
         raise ValueError(f"vocabulary={vocabulary}, context={context}; expected 1 or more of each.")
@@ -192,7 +192,7 @@ def cooccurrence(contexts: Tensor, targets: Tensor, vocabulary: int) -> CoOccurr
         >>> co.raw.tolist(), co.centred.tolist()
         ([[2.0, 1.0], [0.0, 1.0]], [[0.5, -0.5], [-0.5, 0.5]])
 
-    Chapter: book/text/language-models
+    Chapter: book/text/language-model
     """
     if contexts.ndim != 2 or targets.shape != contexts.shape[:1]:
         raise ValueError(

@@ -15,6 +15,8 @@ PAIRS = (-0.8, -0.3, 0.9, 0.1)
 """Outputs on "not good", "not u", "z good" and "z u"."""
 HELD_OUT = (-0.4, 1.1, 0.0)
 """Outputs of MV on "not u", "z w" and "z u" for a word w that training never negates."""
+TURNED, NUMBER = 14, 46
+"""Pairs of a negation and a telling word whose double difference points to negation, and all such pairs."""
 
 
 def check_additive_flips(answer: float) -> Answer:
@@ -86,6 +88,29 @@ def _held_out() -> float:
     return not_u + z_w - z_u
 
 
+def check_sign_test(answer: float) -> Answer:
+    """Standard deviations between :data:`TURNED` of :data:`NUMBER` and the mean of as many coin tosses.
+
+    Example:
+        >>> check_sign_test(2.65)
+        Not yet. Fourteen is fewer than half: the sign is minus.
+    """
+    if close(answer, _sign_test(), 1e-2):
+        return Answer(True, "A coin would rarely do that; but pairs that share sentences and words are no coins.")
+    mistakes = {
+        -_sign_test(): "Fourteen is fewer than half: the sign is minus.",
+        -9.0: "That is the distance in pairs; divide by the standard deviation.",
+        -1.33: "The standard deviation is half the root of the number, not the root.",
+        -0.78: "You divided by the variance, 11.5; take its root.",
+    }
+    wrong = (text for value, text in mistakes.items() if close(answer, value, 1e-2))
+    return Answer(False, next(wrong, "(observed - n/2) / (root of n / 2)."))
+
+
+def _sign_test() -> float:
+    return (TURNED - NUMBER / 2) / (NUMBER**0.5 / 2)
+
+
 def _verdict(answer: float, mistakes: dict[float, str], otherwise: str) -> Answer:
     return Answer(False, next((text for value, text in mistakes.items() if close(answer, value)), otherwise))
 
@@ -94,4 +119,5 @@ SOLUTIONS: dict[str, Callable[[], object]] = {
     "check_additive_flips": _additive_flips,
     "check_double_difference": _double_difference,
     "check_held_out": _held_out,
+    "check_sign_test": _sign_test,
 }

@@ -26,6 +26,11 @@ _MODULES: dict[str, str] = {
     "label_scores": "entk_tutorial.experiments.label_scores",
     "activation_bias": "entk_tutorial.experiments.activation_bias",
     "negation": "entk_tutorial.experiments.negation",
+    "negation_reviews": "entk_tutorial.experiments.negation_reviews",
+    "small_weights": "entk_tutorial.experiments.small_weights",
+    "decision": "entk_tutorial.experiments.decision",
+    "language_model": "entk_tutorial.experiments.language_model",
+    "language_bias": "entk_tutorial.experiments.language_bias",
     "modular_mlp": "entk_tutorial.experiments.modular_mlp",
     "superposition": "entk_tutorial.experiments.superposition",
     "modular_transformer": "entk_tutorial.experiments.modular_transformer",
@@ -37,6 +42,8 @@ _MODULES: dict[str, str] = {
     "analytic_weights": "entk_tutorial.experiments.analytic_weights",
     "blind_discovery": "entk_tutorial.experiments.blind_discovery",
     "lazy_to_rich": "entk_tutorial.experiments.lazy_to_rich",
+    "text_eigenspaces": "entk_tutorial.experiments.text_eigenspaces",
+    "sentence_encoder": "entk_tutorial.experiments.sentence_encoder",
 }
 
 

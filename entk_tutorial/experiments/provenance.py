@@ -44,6 +44,7 @@ _OUTSIDE = (
     "ledger",
     "verify",
     "renewal",
+    "reproduce",
     "figures",
     "exercises",
     "results",

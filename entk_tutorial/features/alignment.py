@@ -212,6 +212,11 @@ def _permuted_rows(f: Tensor, group: str, labels: Tensor | None, generator: torc
 def cosine_heatmap(u: Tensor, f: Tensor, *, center: Center = True) -> Tensor:
     """Absolute cosines between directions and centred features: (d, k), in [0, 1].
 
+    Args:
+        u: (N, d) directions over N inputs.
+        f: (N, k) feature values on the same inputs.
+        center: as in :func:`subspace_overlap`.
+
     Raises:
         ValueError: different row counts, a zero direction, or a constant feature.
     """

@@ -9,6 +9,7 @@ Chapter: book/reference/what-holds
 from entk_tutorial.ledger.check import check
 from entk_tutorial.ledger.claims import Claim, Criterion, OnlyIf, criteria_hash, criteria_of, find_claims, load_claims
 from entk_tutorial.ledger.report import Row, evaluate, ledger_rows, report
+from entk_tutorial.ledger.runs import runs_table
 from entk_tutorial.ledger.verdict import Outcome, judge, outcomes, verdict
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "load_claims",
     "outcomes",
     "report",
+    "runs_table",
     "verdict",
 ]

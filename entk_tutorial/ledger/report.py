@@ -128,7 +128,7 @@ def evaluate(claim: Claim, result: Result | None) -> Row:
         },
         outcomes=tuple(main),
         undercut=tuple(undercut),
-        command=f"{command} --seeds {_seed_text(result.seeds)}",
+        command=f"{command} --seeds {seed_text(result.seeds)}",
     )
 
 
@@ -140,7 +140,13 @@ def _measured(result: Result, control: str, metric: str) -> Measured:
     return Measured(metric, control, result.mean(metric, control or None), result.spread(metric, control or None))
 
 
-def _seed_text(seeds: Sequence[int]) -> str:
+def seed_text(seeds: Sequence[int]) -> str:
+    """Seeds as the command line takes them.
+
+    Example:
+        >>> seed_text([0, 1, 2]), seed_text([5]), seed_text([0, 2])
+        ('0-2', '5', '0,2')
+    """
     if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
         return f"{seeds[0]}-{seeds[-1]}"
     return ",".join(map(str, seeds))

@@ -16,7 +16,13 @@ def test_solution_passes(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "right"), [("check_additive_flips", 1), ("check_double_difference", -1.3), ("check_held_out", 0.7)]
+    ("name", "right"),
+    [
+        ("check_additive_flips", 1),
+        ("check_double_difference", -1.3),
+        ("check_held_out", 0.7),
+        ("check_sign_test", -2.65),
+    ],
 )
 def test_answer_on_paper(name, right):
     assert getattr(exercises, name)(right)
@@ -41,6 +47,11 @@ def test_answer_on_paper(name, right):
         ("check_held_out", -0.4, "keeps what it says"),
         ("check_held_out", 0, "bigram says nothing"),
         ("check_held_out", 9, "double difference to 0"),
+        ("check_sign_test", 2.65, "minus"),
+        ("check_sign_test", -9, "distance in pairs"),
+        ("check_sign_test", -1.33, "not the root"),
+        ("check_sign_test", -0.78, "variance"),
+        ("check_sign_test", 5, "n/2"),
     ],
 )
 def test_mistake_is_named(name, wrong, reason):
