@@ -17,8 +17,8 @@ from entk_tutorial.empirical.structured.rules import Buffers, Factors, Part, pan
 from entk_tutorial.empirical.structured.shared import SharedFactors, all_parts, cotangents
 
 Tile = dict[str, JointFactors | Tensor]
-_MIRROR = 256
-"""Rows of the squares that are copied from above the diagonal to below it."""
+_MIRROR = 64
+"""Rows that are copied from above the diagonal to below it at once."""
 
 
 class BrokenTapsError(Exception):
@@ -172,9 +172,7 @@ def _mirror(k: Tensor) -> None:
         rows = slice(i, min(i + _MIRROR, n))
         square = k[rows, rows]
         square.copy_(square.triu() + square.triu(1).T)
-        for j in range(i + _MIRROR, n, _MIRROR):
-            columns = slice(j, min(j + _MIRROR, n))
-            k[columns, rows] = k[rows, columns].T
+        k[rows.stop :, rows] = k[rows, rows.stop :].T
 
 
 def _slices(n: int, step: int) -> list[slice]:

@@ -22,7 +22,7 @@ class _Tally:
     """Sums over the parts of one parameter."""
 
     def __init__(self) -> None:
-        self.always = self.per_class = self.operations = 0
+        self.always = self.per_class = self.operations = self.written = 0
         self.ways: set[str] = set()
 
 
@@ -50,7 +50,7 @@ def demand_of(
     pass_operations = 2 * sum(p.numel() for p in fn.params.values())
     tallies = {name: _Tally() for name in structured}
     if structured:
-        y, taps, _ = record(fn, a.rows(slice(0, 1)), structured)
+        y, taps, _ = record(fn, a.rows(slice(0, 1)), structured, certify=False)
         parts = all_parts(fn, structured, taps)
         leaves = {id(tap.leaf): tap.leaf for part in parts for tap in part.taps}
         sources = {id(tap): tap.source for part in parts for tap in part.taps}
@@ -81,6 +81,7 @@ def demand_of(
                     repeated += tokens * tokens * (part.size[1] + _PASS)
             inner = part.size[1] if part.kind == "linear" else 1
             pass_operations += 2 * tokens * wide * inner
+            tally.written += (n1 if symmetric else n1 + n2) * reduction.count * tokens * wide * inner
         always += sum(t.always for t in tallies.values())
         per_class += sum(t.per_class for t in tallies.values())
     parameters = tuple(_parameter(fn, name, tallies.get(name), reduction, pairs, size) for name in fn.params)
@@ -140,7 +141,7 @@ def _parameter(
         name=name,
         way="Jacobian" if tally is None else " + ".join(sorted(tally.ways)) or "unused",
         by_rule=None if tally is None else tally.operations,
-        by_jacobian=pairs * reduction.count * count,
+        by_jacobian=pairs * reduction.count * count + (0 if tally is None else tally.written),
         kept_by_rule=None if tally is None else size * (tally.always + reduction.count * tally.per_class),
         kept_by_jacobian=size * reduction.count * count,
     )

@@ -151,7 +151,7 @@ def plan(
 ) -> Plan:
     """What :func:`empirical_ntk` would do: each parameter's way, operations and bytes, and the tiles.
 
-    One line a parameter: the way that is taken; multiply-adds of its products that way, and with Jacobians; bytes kept
+    One line a parameter: the way that is taken; multiply-adds that way, and with Jacobians; bytes kept
     for one example that way, and with Jacobians. Where a factor that all classes share was certified, it is counted.
 
     Raises:
@@ -161,9 +161,9 @@ def plan(
         >>> import torch
         >>> print(plan(torch.nn.Linear(3, 2), torch.ones(4, 3), max_bytes=10**6))
         parameter  way            operations    Jacobian       kept   Jacobian
-        weight     tokens                 70         120     28.0 B     48.0 B
-        bias       rows                   40          40     16.0 B     16.0 B
-        all                              110         160
+        weight     tokens                 70         168     28.0 B     48.0 B
+        bias       rows                   40          56     16.0 B     16.0 B
+        all                              110         224
         by rule: weight, bias
         by Jacobian: none
         tiles of 4 examples and 2 outputs; tiles are kept

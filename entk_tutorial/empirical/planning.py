@@ -49,7 +49,7 @@ class ParameterPlan:
         way: ``"shared factor"``, ``"tokens"`` (products of token Grams), ``"rows"`` (one output's gradients written
             down) or ``"Jacobian"``.
         by_rule: multiply-adds of the products by rule; None if it has none.
-        by_jacobian: multiply-adds of products of per-example Jacobians.
+        by_jacobian: multiply-adds of per-example Jacobians, written down from the same cotangents, and their products.
         kept_by_rule: bytes kept for one example and all outputs: inputs and cotangents; None if it has no rule.
         kept_by_jacobian: bytes of one example's Jacobian.
     """

@@ -138,5 +138,5 @@ def test_stacks_of_layers(problem):
     order = torch.randperm(len(x), generator=generator)
     assert_near(empirical_ntk(model, x[order]), trace[order][:, order], 1e-12)
     small = the_plan.result_bytes + the_plan.tile_bytes // 2
-    if len(x) > 1:
+    if len(x) > 3:  # with fewer, half may be less than one example takes
         assert_near(empirical_ntk(model, x, max_bytes=small), trace, 1e-12)

@@ -19,15 +19,17 @@ PROBES = 8
 
 
 def record(
-    fn: ModelFunction, x: Inputs, kinds: Mapping[str, str] | None = None
+    fn: ModelFunction, x: Inputs, kinds: Mapping[str, str] | None = None, *, certify: bool = True
 ) -> tuple[Tensor, dict[str, list[Tap]], set[str]]:
     """Run the model once. Returns the outputs (with graph), taps by parameter name, and the names whose taps broke.
 
     ``kinds`` is what was certified on other examples. Parameters not named there are not watched. One that is used
     otherwise now, or whose taps do not add up to autograd's gradient on these examples, counts as broken: values may
-    decide where data go.
+    decide where data go. ``certify=False`` leaves the gradients out, where a guess is all that is wanted.
     """
-    truths = None if kinds is None else _sums(fn, x, tuple(kinds))  # first, so that only one graph is held at a time
+    truths = (
+        None if kinds is None or not certify else _sums(fn, x, tuple(kinds))
+    )  # first, so that only one graph is held at a time
     params = {name: p for name, p in fn.params.items() if kinds is None or name in kinds}
     uses = ParameterUses(params, x.n, _runs(fn, x, params))
     with torch.enable_grad(), uses:
@@ -37,8 +39,9 @@ def record(
         for name, ts in uses.taps.items()
     }
     broken = uses.broken
-    if kinds is not None and truths is not None:
+    if kinds is not None:
         broken = broken | {name for name in params if described(taps.get(name, [])) != kinds[name]}
+    if truths is not None:
         rest = {name: truth for name, truth in truths.items() if name not in broken}
         everyone, some = torch.ones(x.n, dtype=torch.bool), _half(x.n)
         right = _agreeing(fn, y, taps, rest, everyone)

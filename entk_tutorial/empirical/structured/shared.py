@@ -83,7 +83,7 @@ class SharedFactors:
         self.directions: dict[str, Tensor] = {}
         self.rejected: dict[str, Tensor] = {}
         few = x.rows(torch.linspace(0, x.n - 1, min(x.n, 16)).long().unique().to(x.device))
-        y, taps, broken = record(fn, few, kinds)
+        y, taps, broken = record(fn, few, kinds, certify=False)
         if not y.requires_grad or broken & set(kinds):
             return  # the tiles will say so
         parts = all_parts(fn, kinds, taps)
@@ -170,7 +170,8 @@ class SharedFactors:
         examples = torch.tensor(list(chosen), device=x.device)
         for start in range(0, len(chosen) * self.classes, self._rows):
             copies = torch.arange(start, min(start + self._rows, len(chosen) * self.classes), device=x.device)
-            y, taps, broken = record(self.fn, x.rows(examples[copies // self.classes]), self.kinds)
+            batch = x.rows(examples[copies // self.classes])
+            y, taps, broken = record(self.fn, batch, self.kinds, certify=False)  # the fit is what is certified
             if broken & set(self.kinds) or not y.requires_grad:
                 continue  # no directions: the units fail, and go the general way
             seed = torch.zeros_like(y).scatter_(1, (copies % self.classes)[:, None], 1.0)
