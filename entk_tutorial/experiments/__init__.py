@@ -37,6 +37,8 @@ _MODULES: dict[str, str] = {
     "analytic_weights": "entk_tutorial.experiments.analytic_weights",
     "blind_discovery": "entk_tutorial.experiments.blind_discovery",
     "lazy_to_rich": "entk_tutorial.experiments.lazy_to_rich",
+    "scaling_training": "entk_tutorial.experiments.scaling_training",
+    "scaling_training_wide": "entk_tutorial.experiments.scaling_training_wide",
 }
 
 
