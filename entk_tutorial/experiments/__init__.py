@@ -39,6 +39,9 @@ _MODULES: dict[str, str] = {
     "lazy_to_rich": "entk_tutorial.experiments.lazy_to_rich",
     "scaling_training": "entk_tutorial.experiments.scaling_training",
     "scaling_training_wide": "entk_tutorial.experiments.scaling_training_wide",
+    "scaling_kernel": "entk_tutorial.experiments.scaling_kernel",
+    "scaling_kernel_wide": "entk_tutorial.experiments.scaling_kernel_wide",
+    "scaling_up": "entk_tutorial.experiments.scaling_up",
 }
 
 

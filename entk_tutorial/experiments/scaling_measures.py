@@ -1,0 +1,160 @@
+r"""What is read off the kernel of one modular-addition network, at any p: cliffs, overlaps, means by family."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from entk_tutorial.empirical.eigen import Eigenpairs, cliffs
+from entk_tutorial.features.family_means import family_means
+from entk_tutorial.features.fourier import FAMILIES, fourier_features, plane_energy
+from entk_tutorial.features.windows import modular_windows, overlap_on_rows
+from entk_tutorial.models.modular import QuadraticMLP
+from entk_tutorial.models.quadratic_kernel import QuadraticKernel
+
+BEHIND = 11
+"""Eigenvalues kept behind the second window: 4p - 3 + 11, which is 460 for p = 113."""
+
+DENSE = 1000
+"""Up to this many pairs the kernel is formed and decomposed as a whole."""
+
+
+def leading_pairs(
+    kernel: QuadraticKernel, k: int, layer: str = "total", *, block: int = 64, seed: int = 0
+) -> Eigenpairs:
+    r"""The k largest eigenvalues of one layer's kernel, from products: block Krylov, full re-orthogonalisation.
+
+    Products and basis are in the kernel's dtype, the small projected matrix in float64. The basis grows until every
+    pair's distance :math:`\lVert Kv - \lambda v \rVert` is below :math:`2 \cdot 10^{-6} \lambda_1`.
+
+    Args:
+        kernel: on all p*p pairs.
+        k: how many, fewer than the rank.
+        layer: ``"fc1"``, ``"fc2"`` or ``"total"``.
+        block: vectors multiplied at once.
+        seed: of the first block.
+
+    Raises:
+        ValueError: k outside [1, p*p].
+        RuntimeError: if the basis reaches its limit with distances that are still larger.
+
+    Chapter: book/beyond/scaling-up.
+    """
+    n = kernel.size
+    if not 1 <= k <= n:
+        raise ValueError(f"k={k}; between 1 and N={n} eigenpairs can be asked for.")
+    if n <= DENSE:
+        table = kernel.columns(torch.arange(n), layer).double()
+        values, vectors = torch.linalg.eigh((table + table.T) / 2)
+        values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
+        return Eigenpairs(values, vectors, (table @ vectors - vectors * values).norm(dim=0), "dense")
+    limit = min(n, 6 * k + 8 * block)
+    check_at = min(limit, 2 * k + 4 * block)
+    q = torch.randn(n, block, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(kernel.dtype)
+    basis, images = torch.empty(n, 0, dtype=kernel.dtype), torch.empty(n, 0, dtype=kernel.dtype)
+    small = torch.empty(0, 0, dtype=torch.float64)
+    while True:
+        for _ in range(2):  # twice: once leaves rounding of the large part
+            q = torch.linalg.qr(q - basis @ (basis.T @ q))[0]
+        image = kernel.times(q, layer)
+        column = torch.cat([_inner(basis, image), _inner(q, image)])
+        small = torch.cat([torch.cat([small, column[: len(small)].T]), column], 1)
+        basis, images = torch.cat([basis, q], 1), torch.cat([images, image], 1)
+        q = image
+        if basis.shape[1] < check_at:
+            continue
+        values, turn = torch.linalg.eigh((small + small.T) / 2)
+        values, turn = values.flip(0)[:k], turn.flip(1)[:, :k]
+        vectors = torch.cat([part.double() @ turn for part in basis.split(4096)])
+        there = torch.cat([part.double() @ turn for part in images.split(4096)])
+        distance = (there - vectors * values).norm(dim=0)
+        if float(distance.max()) <= 2e-6 * float(values[0]):
+            return Eigenpairs(values, vectors, distance, "block Krylov")
+        if basis.shape[1] + block > limit:
+            raise RuntimeError(
+                f"{basis.shape[1]} vectors leave residuals up to {float(distance.max() / values[0]):.1e} of the "
+                "largest eigenvalue; ask for fewer pairs, or for a number that cuts no group of close eigenvalues."
+            )
+        check_at = min(limit, basis.shape[1] + 3 * block)
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """a^T b, accumulated in float64."""
+    out = torch.zeros(a.shape[1], b.shape[1], dtype=torch.float64)
+    for x, y in zip(a.split(4096), b.split(4096), strict=True):
+        out.addmm_(x.double().T, y.double())
+    return out
+
+
+def measure(
+    model: QuadraticMLP, held_out: Tensor, *, layers: bool = False
+) -> tuple[dict[str, float], dict[str, Eigenpairs]]:
+    """Numbers of one network, and the leading eigenpairs they were read off.
+
+    Args:
+        model: the network.
+        held_out: pairs it was not trained on.
+        layers: also the spectra of both layers' kernels.
+
+    Returns:
+        dict with
+
+        * ``cliff1``, ``cliff2``: eigenvalue ratios at 2p-1 and 4p-3; ``other``, ``other_index``: the largest at
+          another index from 2 to 4p+7;
+        * ``window1_n``, ``window1_m``, ``window2_sum``, ``window2_diff`` and the like: *shares* of the family's p-1
+          functions that a window holds, in [0, 1]; ``held_out_sum``, ``held_out_diff``: on held-out rows only;
+        * ``window2_concentration``: median frequency concentration;
+        * ``n_over_sum``, ``sum_over_rest``: ratios of mean eigenvalues of families, ``balance`` and ``purity``: the
+          two numbers of the training in them (:func:`family_means`);
+        * ``sum_spread``, ``diff_spread``: standard deviation of the eigenvalues inside a family over their mean.
+
+        And a dict ``"total"`` (``"fc1"``, ``"fc2"``) of 4p + 8 eigenpairs.
+    """
+    p = model.p
+    kernel = QuadraticKernel(model)
+    spectra = {"total": leading_pairs(kernel, 4 * p - 3 + BEHIND)}
+    numbers = windows_of(spectra["total"], p)
+    u = spectra["total"].vectors[:, modular_windows(p).second]
+    numbers |= {f"held_out_{f}": rows_share(u, p, f, held_out) for f in ("sum", "diff")}
+    means = family_means(model.fc1.weight, model.fc2.weight)
+    numbers |= {name: means[name] for name in ("balance", "purity")}
+    numbers["n_over_sum"] = (means["n"] + means["m"]) / (2 * means["sum"])
+    numbers["sum_over_rest"] = means["sum"] / means["rest"]
+    numbers |= {f"{family}_spread": family_spread(kernel, family) for family in ("sum", "diff")}
+    if layers:
+        for layer in ("fc1", "fc2"):
+            k = min(4 * p - 3 + BEHIND, model.hidden - 1) if layer == "fc2" else 2 * p - 1 + BEHIND
+            spectra[layer] = leading_pairs(kernel, k, layer)
+            found = windows_of(spectra[layer], p)
+            numbers |= {f"{layer}_{name}": value for name, value in found.items() if not name.startswith("other")}
+    return numbers, spectra
+
+
+def windows_of(pairs: Eigenpairs, p: int) -> dict[str, float]:
+    """Cliffs of a spectrum, and shares of each family in as many of the two windows as there are vectors for."""
+    windows, spectrum = modular_windows(p), cliffs(pairs.values)
+    out = {"cliff1": spectrum.ratio(windows.edge1)}
+    edges = {1: windows.first}
+    if len(spectrum.ratios) >= windows.edge2:
+        out["cliff2"], edges[2] = spectrum.ratio(windows.edge2), windows.second
+        index, value = spectrum.largest_other((windows.edge1, windows.edge2))
+        out["other"], out["other_index"] = value, float(index)
+    for number, part in edges.items():
+        energy = plane_energy(pairs.vectors[:, part], p)  # (4 families, frequencies, vectors)
+        shares = energy.sum((1, 2)) / (p - 1)
+        out |= {f"window{number}_{family}": float(share) for family, share in zip(FAMILIES, shares, strict=True)}
+        out[f"window{number}_concentration"] = float(energy.flatten(0, 1).amax(0).median())
+    return out
+
+
+def rows_share(u: Tensor, p: int, family: str, rows: Tensor) -> float:
+    """Share of a family that a window holds, both seen on some rows only."""
+    return overlap_on_rows(u, fourier_features(p)[family], rows) / (p - 1)
+
+
+def family_spread(kernel: QuadraticKernel, family: str) -> float:
+    """Standard deviation over mean of the eigenvalues of the kernel restricted to one family's p - 1 functions."""
+    p = kernel.p
+    basis = fourier_features(p)[family] * (2**0.5 / p)  # orthonormal
+    values = torch.linalg.eigvalsh(basis.T @ kernel.times(basis).double())
+    return float(values.std(correction=0) / values.mean())
