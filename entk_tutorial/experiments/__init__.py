@@ -38,8 +38,10 @@ _MODULES: dict[str, str] = {
     "blind_discovery": "entk_tutorial.experiments.blind_discovery",
     "lazy_to_rich": "entk_tutorial.experiments.lazy_to_rich",
     "scaling_training": "entk_tutorial.experiments.scaling_training",
+    "scaling_training_narrow": "entk_tutorial.experiments.scaling_training_narrow",
     "scaling_training_wide": "entk_tutorial.experiments.scaling_training_wide",
     "scaling_kernel": "entk_tutorial.experiments.scaling_kernel",
+    "scaling_kernel_paper": "entk_tutorial.experiments.scaling_kernel_paper",
     "scaling_kernel_wide": "entk_tutorial.experiments.scaling_kernel_wide",
     "scaling_up": "entk_tutorial.experiments.scaling_up",
 }

@@ -20,7 +20,6 @@ class Config(narrow.Config):
 
     source: str = "scaling_training_wide"
     hidden: int = 2048
-    losses: tuple[str, ...] = ("sum",)
 
 
 def run_seed(config: Config, seed: int, progress: ProgressFn) -> SeedRecord:
