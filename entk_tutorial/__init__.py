@@ -28,12 +28,12 @@ if TYPE_CHECKING:
         cliffs,
         effective_rank,
         empirical_ntk,
-        functional,
-        jacobian,
         parameter_gram_eigenpairs,
         plan,
         top_eigenpairs,
     )
+    from entk_tutorial.empirical.functional import functional
+    from entk_tutorial.empirical.jacobian import jacobian
     from entk_tutorial.features import (
         Overlap,
         Rotation,

@@ -90,20 +90,46 @@ def run(
     quick: Annotated[bool, typer.Option("--quick", help="The small config: seconds, not the paper's scale.")] = False,
     results: Annotated[Path, typer.Option("--results", help="Folder to write to.")] = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Run every seed again, whatever is in the folder.")] = False,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=A;B;C", help="Several values of a setting, each in a folder of its own; repeatable."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Local processes that share the seeds and settings; 0: this process alone.")
+    ] = 0,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler whose workers share them instead.")
+    ] = None,
 ) -> None:
     """Run an experiment and write NAME.json. A killed run continues where it stopped."""
     from entk_tutorial.experiments.base import run_experiment
-    from entk_tutorial.experiments.overrides import override, parse_seeds
+    from entk_tutorial.experiments.overrides import override, parse_seeds, sweep_configs
 
+    if workers and scheduler:
+        raise ValueError("--workers and --scheduler name two clusters; give one of them.")
     experiment, chosen = experiments.get(name), parse_seeds(seeds)
     config = override(experiment.quick if quick else experiment.config_type(), [*(settings or []), *(more or [])])
-    result = run_experiment(experiment, config, chosen, results_dir=results, progress=True, fresh=fresh)
-    _print_metrics(result)
-    if not result.verdicts:
-        print("\nNo verdicts: these settings are not the paper's, which the claims are about.")
-    for key, verdict in result.verdicts.items():
-        print(f"{key}: {verdict}")
-    print(f"\nwritten: {results / (experiment.name + '.json')}")
+    configs = sweep_configs(config, sweep or [])
+    if workers or scheduler:
+        from entk_tutorial.distributed import connect
+        from entk_tutorial.experiments.sweep import run_sweep
+
+        with connect(scheduler or workers) as client:
+            found = run_sweep(
+                experiment, configs, chosen, client=client, results_dir=results, progress=True, fresh=fresh
+            )
+    else:
+        found = {
+            label: run_experiment(experiment, each, chosen, results_dir=results / label, progress=True, fresh=fresh)
+            for label, each in configs.items()
+        }
+    for label, result in found.items():
+        _print_metrics(result)
+        if not result.verdicts:
+            print("\nNo verdicts: these settings are not the paper's, which the claims are about.")
+        for key, verdict in result.verdicts.items():
+            print(f"{key}: {verdict}")
+        print(f"\nwritten: {results / label / (experiment.name + '.json')}")
 
 
 def _print_metrics(result: Any) -> None:

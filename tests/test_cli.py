@@ -163,3 +163,20 @@ def test_renew_says_what_it_did(entk, toy):
     toy.final.write_text(json.dumps(document))
     code, out, err = entk("renew", "toy", "--results", "results")
     assert code == 1 and "score" in out and "the file is left as it is" in err
+
+
+def test_run_on_workers_writes_what_one_process_writes(entk, tmp_path):
+    options = ["run", "toy", "--seeds", "0-1", "--sweep", "scale=1;2"]
+    assert entk(*options, "--results", "alone")[0] == 0
+    assert entk(*options, "--results", "shared", "--workers", "1")[0] == 0
+    for label in ("scale=1", "scale=2"):
+        documents = [json.loads((tmp_path / f / label / "toy.json").read_text()) for f in ("alone", "shared")]
+        assert documents[0]["metrics"] == documents[1]["metrics"]
+
+
+def test_two_clusters_or_one_that_is_not_there(entk, monkeypatch):
+    monkeypatch.setattr("entk_tutorial.distributed.cluster.connect.__wrapped__.__kwdefaults__", {"timeout": 1.0})
+    code, _, err = entk("run", "toy", "--workers", "1", "--scheduler", "tcp://127.0.0.1:9")
+    assert code == 2 and "give one of them" in err
+    code, _, err = entk("run", "toy", "--scheduler", "tcp://127.0.0.1:9")
+    assert code == 2 and "no scheduler answered at tcp://127.0.0.1:9" in err and "dask scheduler" in err

@@ -2,9 +2,11 @@ r"""The empirical neural tangent kernel of a finite network, exactly."""
 
 from __future__ import annotations
 
+import importlib
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +52,7 @@ def empirical_ntk(
     max_bytes: int | None = None,
     accumulate: str = "native",
     progress: bool = False,
+    backend: Any = None,
 ) -> Tensor | dict[str, Tensor]:
     r"""Empirical neural tangent kernel between two sets of inputs.
 
@@ -81,6 +84,9 @@ def empirical_ntk(
         max_bytes: peak extra memory allowed; by default half of what is free. Work is tiled to fit.
         accumulate: ``"native"``, or ``"float64"`` to multiply and add in double precision.
         progress: show a bar over the tiles on stderr.
+        backend: None for this process; a ``distributed.Client``, ``"local"``, a number of local processes, or the
+            address of a scheduler: see :func:`entk_tutorial.distributed.connect`. ``max_bytes`` then holds for each
+            worker.
 
     Returns:
         Tensor, or dict of tensors, detached, in the parameters' dtype and on their device.
@@ -90,6 +96,7 @@ def empirical_ntk(
             non-finite parameters; for ``method="structured"`` also parameters without a rule.
         InputError: N = 0, axes or devices that differ, non-finite inputs.
         MemoryPlanError: if it cannot fit, before anything large is allocated.
+        BackendError: a cluster that does not answer, or whose workers lack this package.
         ValueError: an unknown ``reduce``, ``by``, ``method`` or ``accumulate``.
 
     Example:
@@ -106,6 +113,12 @@ def empirical_ntk(
     _check_choice("accumulate", accumulate, ("native", "float64"))
     if by not in (None, "layer", "parameter"):
         raise ValueError(f"by={by!r} is unknown; expected None, 'layer' or 'parameter'.")
+    if backend is not None:
+        # By name: that room builds on this one, and its workers call this function.
+        blocks = importlib.import_module("entk_tutorial.distributed.blocks")
+        options = {"reduce": reduce, "by": by, "method": method, "accumulate": accumulate, "max_bytes": max_bytes}
+        gathered: Tensor | dict[str, Tensor] = blocks.gathered_ntk(model, x1, x2, backend, progress=progress, **options)
+        return gathered
     fn, a, b, reduction = _prepare(model, x1, x2, reduce)
     groups = _groups(fn, by)
     without_rule: set[str] = set()

@@ -10,16 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm import tqdm
 
-from entk_tutorial.experiments.provenance import code_hash, config_hash, provenance
-from entk_tutorial.experiments.result import Finished, Result, SeedRecord, checked_record
-from entk_tutorial.experiments.storage import Store
+from entk_tutorial.experiments.job import Job
+from entk_tutorial.experiments.result import Result, SeedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,93 +133,24 @@ def run_experiment(
 
     Chapter: book/reference/reproducibility
     """
-    config = experiment.config_type() if config is None else config
-    if type(config) is not experiment.config_type:
-        raise ValueError(f"{experiment.name} takes a {experiment.config_type.__name__}, got {type(config).__name__}.")
-    asked = _checked_seeds(seeds)
-    settings = asdict(config)
-    hashes = {
-        "config": config_hash(experiment.name, settings),
-        "code": code_hash(experiment.run_seed),
-        "criteria": _criteria(experiment, settings),
-    }
-    store = None if results_dir is None else Store(Path(results_dir), experiment.name, settings, hashes)
-    done: dict[int, Finished] = {} if store is None or fresh else store.finished()
-    todo = [seed for seed in asked if seed not in done]
-
-    with _bar(experiment.command, len(asked), len(asked) - len(todo), progress) as show:
-        for position, seed in enumerate(todo, start=len(asked) - len(todo)):
+    job = Job(experiment, config, seeds, results_dir=results_dir, fresh=fresh)
+    with _bar(experiment.command, len(job.asked), len(job.done), progress) as show:
+        for position, seed in enumerate(job.todo, start=len(job.done)):
             start = time.perf_counter()
             try:
-                record = experiment.run_seed(config, seed, partial(_tick, show, position, seed))
+                record = experiment.run_seed(job.config, seed, partial(_tick, show, position, seed))
             except (Exception, KeyboardInterrupt) as error:
-                error.add_note(_what_is_kept(experiment, position, len(asked), store))
+                error.add_note(job.what_is_kept())
                 raise
-            record = checked_record(record, f"{experiment.name}, seed {seed}", done.values())
-            entry = Finished(record, time.perf_counter() - start)
-            digest = None if store is None else store.keep(seed, entry)
-            arrays = record.arrays if seed == asked[0] else {}  # memory: figures need one seed only
-            slim = replace(record, arrays=arrays, checkpoint=None)
-            done[seed] = replace(entry, record=slim, checkpoint=digest)
+            job.take(seed, record, time.perf_counter() - start)
             show(position + 1.0, seed, "")
-
-    made = provenance(str(settings.get("device", "auto")))  # once: what is returned is what is stored
-
-    def stacked(which: list[int]) -> Result:
-        return Result.stack(
-            experiment.name,
-            settings,
-            {seed: done[seed] for seed in which},
-            chance=experiment.chance(config),
-            hashes=hashes,
-            provenance={**made, "seconds": round(sum(done[seed].seconds for seed in which), 3)},
-        )
-
-    if store is not None:
-        store.finish(_judged(stacked(asked if fresh else sorted(done))))
-    return _judged(stacked(asked))
+    return job.finish()
 
 
 def _tick(
     show: Callable[[float, int, str], None], position: int, seed: int, fraction: float, message: str = ""
 ) -> None:
     show(position + fraction, seed, message)
-
-
-def _checked_seeds(seeds: Iterable[int]) -> list[int]:
-    asked = list(seeds)
-    if not asked:
-        raise ValueError("no seeds given: a result needs at least one, e.g. seeds=range(5) or --seeds 0-4.")
-    wrong = [seed for seed in asked if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0]
-    if wrong:
-        raise ValueError(f"seeds are integers >= 0; got {wrong}.")
-    doubled = sorted({seed for seed in asked if asked.count(seed) > 1})
-    if doubled:
-        raise ValueError(
-            f"seeds {doubled} are given more than once: the spread over seeds would be too small. Give each once."
-        )
-    return asked
-
-
-def _criteria(experiment: Experiment, settings: dict[str, Any]) -> dict[str, str]:
-    """Hashes of the criteria that the result will be held to: none if its settings are not the paper's."""
-    from entk_tutorial.ledger import criteria_of  # here, since the ledger reads results
-
-    return criteria_of(experiment.name) if settings == asdict(experiment.config_type()) else {}
-
-
-def _judged(result: Result) -> Result:
-    """The result with the verdicts on the claims whose criteria it holds."""
-    from entk_tutorial.ledger import judge
-
-    return result.with_verdicts(judge(result)) if result.hashes["criteria"] else result
-
-
-def _what_is_kept(experiment: Experiment, done: int, total: int, store: Store | None) -> str:
-    if store is None:
-        return f"{done} of {total} seeds of {experiment.command} were finished; without a results folder they are lost."
-    kept = f"{done} of {total} seeds of {experiment.command} are kept in {store.partial}"
-    return f"{kept}; the same call continues from there."
 
 
 @contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import re
 import types
 from collections.abc import Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["override", "parse_seeds"]
+__all__ = ["override", "parse_seeds", "sweep_configs"]
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -67,6 +68,40 @@ def override(config: Any, items: Sequence[str]) -> Any:
             raise ValueError(f"setting {key!r} is given twice.")
         values[key] = _parse(text.strip(), fields[key], key)
     return dataclasses.replace(config, **values)
+
+
+def sweep_configs(config: Any, items: Sequence[str]) -> dict[str, Any]:
+    """All combinations of several values of some settings: label -> config; the config alone, unlabelled, for none.
+
+    Args:
+        config: where the other settings come from.
+        items: texts ``key=a;b;c``. Values are parted by semicolons, since a tuple has commas.
+
+    Raises:
+        ValueError: as :func:`override`; an item without values, a value given twice.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Config:
+        ...     p: int = 29
+        ...     rates: tuple[float, ...] = (0.1,)
+        >>> list(sweep_configs(Config(), ["p=5;7", "rates=0.5,1;2"]))
+        ['p=5,rates=0.5-1', 'p=5,rates=2', 'p=7,rates=0.5-1', 'p=7,rates=2']
+    """
+    choices: list[list[str]] = []
+    for item in items:
+        key, equals, text = item.partition("=")
+        values = [value.strip() for value in text.split(";")]
+        if not equals or not all(values) or len(set(values)) < len(values):
+            raise ValueError(f"--sweep {item!r}: write key=a;b;c with distinct values, in quotes for the shell.")
+        choices.append([f"{key.strip()}={value}" for value in values])
+    found = {
+        ",".join(part.replace(",", "-").replace("/", "-") for part in chosen): override(config, chosen)
+        for chosen in itertools.product(*choices)
+    }
+    if len(found) < len(list(itertools.product(*choices))):
+        raise ValueError("--sweep: two combinations of values have the same label; run them one by one with --set.")
+    return found
 
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -30,6 +30,8 @@ PACKAGE = "entk_tutorial"
 ROOT = Path(__file__).resolve().parents[1]
 _MACHINERY = (
     "experiments.base",
+    "experiments.job",
+    "experiments.sweep",
     "experiments.result",
     "experiments.storage",
     "experiments.provenance",
@@ -46,6 +48,7 @@ _OUTSIDE = (
     "exercises",
     "results",
     "notebook",
+    "distributed",
 )
 _LABELS = {
     "title",

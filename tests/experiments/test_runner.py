@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from entk_tutorial.experiments import base, storage
+from entk_tutorial.experiments import base, job, storage
 from entk_tutorial.experiments.base import Result, SeedRecord
 from entk_tutorial.results import load_stored_checkpoint
 from entk_tutorial.training import CheckpointError
@@ -180,7 +180,7 @@ def test_result_of_another_config_is_set_aside(toy):
 
 def test_seed_of_other_code_is_run_again(toy, monkeypatch):
     toy.run([0])
-    monkeypatch.setattr(base, "code_hash", lambda function: "0" * 64)
+    monkeypatch.setattr(job, "code_hash", lambda function: "0" * 64)
     with pytest.warns(UserWarning, match="is from other code"):
         toy.run([0])
     assert toy.calls == [0, 0]
