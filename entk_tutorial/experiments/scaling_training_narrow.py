@@ -1,6 +1,7 @@
 r"""Modular addition at p = 113 with 9 neurons a frequency, and the loss summed over classes.
 
 Five times as fast as with the paper's loss (``scaling_training`` has both), so that more seeds could be run.
+Source: [Lin 2025]. Chapter: book/beyond/scaling-up.
 """
 
 from __future__ import annotations
