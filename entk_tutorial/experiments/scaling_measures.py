@@ -60,7 +60,7 @@ def leading_pairs(
         values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
         return Eigenpairs(values, vectors, (table @ vectors - vectors * values).norm(dim=0), "dense")
     limit = min(n, 8 * k + 8 * block)
-    check_at = min(limit, 3 * k + block)
+    check_at = min(limit, 3 * k + block if tolerance < LOOSE else k + 4 * block)
     basis = torch.empty(n, limit + block, dtype=kernel.dtype)
     small = torch.zeros(limit + block, limit + block, dtype=torch.float64)
     left = torch.randn(n, block, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(kernel.dtype)
