@@ -41,8 +41,8 @@ _MODULES: dict[str, str] = {
     "scaling_training_narrow": "entk_tutorial.experiments.scaling_training_narrow",
     "scaling_training_wide": "entk_tutorial.experiments.scaling_training_wide",
     "scaling_kernel": "entk_tutorial.experiments.scaling_kernel",
-    "scaling_kernel_paper": "entk_tutorial.experiments.scaling_kernel_paper",
     "scaling_kernel_wide": "entk_tutorial.experiments.scaling_kernel_wide",
+    "scaling_epsilon": "entk_tutorial.experiments.scaling_epsilon",
     "scaling_up": "entk_tutorial.experiments.scaling_up",
 }
 
