@@ -1,4 +1,4 @@
-r"""Why a larger modulus groks late: the network at p = 29 with Adam's epsilon as large as the gradient at p = 113 has it.
+r"""Why a larger modulus groks late: p = 29 with Adam's epsilon as large against the gradient as it is at p = 113.
 
 A loss s times as large, with epsilon s times as large, gives the same steps. So a loss whose gradients sink below
 epsilon can be looked at where training is cheap: by raising epsilon. Source: [Lin 2025].
