@@ -3,8 +3,8 @@
 The public names, grouped:
 
 * kernels of finite networks: :func:`empirical_ntk`, :func:`plan`, :func:`jacobian`, :func:`functional`,
-  :class:`LinearizedModel`, :func:`top_eigenpairs`, :func:`parameter_gram_eigenpairs`, :func:`cliffs`,
-  :func:`effective_rank`
+  :class:`NTKOperator`, :class:`LinearizedModel`, :func:`top_eigenpairs`, :func:`parameter_gram_eigenpairs`,
+  :func:`cliffs`, :func:`effective_rank`
 * ground truth and comparison: :func:`fourier_features`, :func:`modular_pairs`, :func:`subspace_overlap`,
   :func:`overlap_chance`, :func:`permutation_null`, :func:`frequency_concentration`, :func:`rotate`
 """
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         LinearizedModel,
         MemoryPlanError,
         ModelError,
+        NTKOperator,
         Plan,
         cliffs,
         effective_rank,
@@ -64,6 +65,7 @@ __all__ = [
     "LinearizedModel",
     "MemoryPlanError",
     "ModelError",
+    "NTKOperator",
     "Overlap",
     "Plan",
     "Rotation",

@@ -1,13 +1,23 @@
 """Kernels of finite networks: exact, planned, with eigenpairs and the linearised model."""
 
-from entk_tutorial.empirical.eigen import Cliffs, Eigenpairs, cliffs, effective_rank, top_eigenpairs
-from entk_tutorial.empirical.errors import FallbackWarning, InputError, MemoryPlanError, ModelError
+from entk_tutorial.empirical.eigen import top_eigenpairs
+from entk_tutorial.empirical.errors import (
+    FallbackWarning,
+    InputError,
+    MemoryPlanError,
+    ModelError,
+    RankWarning,
+    ResidualWarning,
+)
 from entk_tutorial.empirical.functional import ModelFunction, functional
 from entk_tutorial.empirical.jacobian import jacobian
 from entk_tutorial.empirical.kernel import empirical_ntk, plan
 from entk_tutorial.empirical.linearized import LinearizedModel
-from entk_tutorial.empirical.parameter_gram import GramEigenpairs, parameter_gram_eigenpairs
+from entk_tutorial.empirical.operator import NTKOperator
+from entk_tutorial.empirical.pairs import Eigenpairs, GramEigenpairs, SketchEigenpairs
+from entk_tutorial.empirical.parameter_gram import parameter_gram_eigenpairs
 from entk_tutorial.empirical.planning import Plan
+from entk_tutorial.empirical.spectrum import Cliffs, cliffs, effective_rank
 
 __all__ = [
     "Cliffs",
@@ -19,7 +29,11 @@ __all__ = [
     "MemoryPlanError",
     "ModelError",
     "ModelFunction",
+    "NTKOperator",
     "Plan",
+    "RankWarning",
+    "ResidualWarning",
+    "SketchEigenpairs",
     "cliffs",
     "effective_rank",
     "empirical_ntk",

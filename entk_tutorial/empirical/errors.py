@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 
 class ModelError(ValueError):
     """The model cannot have a well-defined per-example tangent kernel as it stands."""
@@ -20,3 +23,20 @@ class MemoryPlanError(MemoryError):
 
 class FallbackWarning(UserWarning):
     """A slower, equally exact way was taken; the message says why."""
+
+
+class RankWarning(UserWarning):
+    """More eigenpairs were asked for than the kernel has; the last ones span its null space, in no order."""
+
+
+class ResidualWarning(UserWarning):
+    """Eigenpairs are further from being some than was asked for; the message says how many and how far."""
+
+
+def users_line() -> int:
+    """``stacklevel`` for a warning raised where this is called: the first frame outside of the package."""
+    package = str(Path(__file__).resolve().parents[1])
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -7,7 +7,8 @@ here, once, with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -25,15 +26,33 @@ R = TypeVar("R")
 
 
 def in_own_context(f: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: ``f`` differentiates even in inference mode, and leaves the caller's random state alone."""
+    """Decorator: ``f`` differentiates even in inference mode, in full precision, and leaves random state alone.
+
+    Attention's fused fast path is off meanwhile: it is an approximation to rounding that has no derivative.
+    """
 
     @wraps(f)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-        with torch.inference_mode(False), torch.random.fork_rng(devices=devices):
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.random.fork_rng(devices=devices))
+            stack.enter_context(_slow_attention())
+            for kind in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+                stack.enter_context(torch.autocast(kind, enabled=False))
             return f(*args, **kwargs)
 
     return wrapper
+
+
+@contextmanager
+def _slow_attention() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 class Inputs:

@@ -101,15 +101,60 @@ def projected_jacobian(
             # An operation without a batching rule is looped over by torch: slower inside, and nothing to act on.
             warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
             out: dict[str, Tensor] = vmap(jacrev(single), in_dims=axes, chunk_size=chunk_size)(wanted, *x.tensors)
+        out = {name: (j.to_dense() if j.is_sparse else j).detach() for name, j in out.items()}
+        reason = _contradiction(fn, x, projection, wanted, rest, out)
     except (RuntimeError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
-        warnings.warn(
-            f"the model cannot be vectorised over examples ({reason}); taking one backward pass an example and output.",
-            FallbackWarning,
-            stacklevel=stacklevel,
-        )
-        return _loop(fn, x, projection, wanted, rest)
-    return {name: (j.to_dense() if j.is_sparse else j).detach() for name, j in out.items()}
+    if not reason:
+        return out
+    operation = _operation(reason)
+    warnings.warn(
+        f"the model cannot be vectorised over examples ({reason}); taking one backward pass an example and output. "
+        f"Exact, but slow: {operation}.",
+        FallbackWarning,
+        stacklevel=stacklevel,
+    )
+    return _loop(fn, x, projection, wanted, rest)
+
+
+_CAUSES = {
+    "item()": "the model reads a value out of a tensor (.item(), a Python branch, a size that depends on data); "
+    "torch.where or a mask would keep it vectorised",
+    "data-dependent control flow": "the model branches in Python on a value; torch.where would keep it vectorised",
+    "dynamic shape": "the model's shapes depend on values (boolean indexing, nonzero, routing); a mask would keep it "
+    "vectorised",
+    "autograd.Function": "a custom autograd.Function lacks setup_context or a vmap rule (generate_vmap_rule = True)",
+    "requires_grad_()": "the model differentiates inside its forward pass; torch.func.grad would keep it vectorised",
+    "inplace": "an in-place operation writes an example's values into a tensor that has no examples",
+}
+
+
+def _operation(reason: str) -> str:
+    """What a reader can do about torch's reason."""
+    known = (cure for part, cure in _CAUSES.items() if part in reason)
+    return next(known, "an operation of the model works on whole batches only")
+
+
+def _contradiction(
+    fn: ModelFunction, x: Inputs, projection: Tensor, wanted: Params, rest: Params, found: dict[str, Tensor]
+) -> str:
+    """Where the vectorised Jacobians differ from a plain backward pass on the first or the last example; else empty."""
+    generator = torch.Generator().manual_seed(0)
+    seed = torch.randn(len(projection), generator=generator, dtype=torch.float64).to(projection)
+    for n in {0, x.n - 1}:
+        live = {k: p.detach().requires_grad_() for k, p in wanted.items()}
+        with torch.enable_grad():
+            y = fn({**rest, **live}, x.rows(slice(n, n + 1))).to(projection.dtype) @ projection.T
+        grads: tuple[Tensor | None, ...] = (None,) * len(live)
+        if y.requires_grad:
+            grads = torch.autograd.grad(y[0], list(live.values()), seed, allow_unused=True)
+        for (name, j), g in zip(found.items(), grads, strict=True):
+            mine = torch.einsum("a,a...->...", seed.to(j.dtype), j[n])
+            truth = torch.zeros_like(mine) if g is None else g.to_dense() if g.is_sparse else g
+            scale = mine.norm() + truth.norm()
+            if bool((mine - truth).norm() > 1e-2 * torch.finfo(j.dtype).eps ** 0.5 * scale):
+                return f"torch.vmap gives a wrong gradient of {name!r}: found by a plain backward pass"
+    return ""
 
 
 def _loop(fn: ModelFunction, x: Inputs, projection: Tensor, wanted: Params, rest: Params) -> dict[str, Tensor]:

@@ -3,15 +3,15 @@ r"""The empirical neural tangent kernel of a finite network, exactly."""
 from __future__ import annotations
 
 import importlib
-import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from entk_tutorial.empirical.assembly import BrokenTapsError, assemble
+from entk_tutorial.empirical.costs import demand_of
 from entk_tutorial.empirical.errors import FallbackWarning, InputError, ModelError
 from entk_tutorial.empirical.functional import (
     Inputs,
@@ -21,23 +21,12 @@ from entk_tutorial.empirical.functional import (
     check_outputs,
     in_own_context,
 )
-from entk_tutorial.empirical.jacobian import projected_jacobian
-from entk_tutorial.empirical.planning import Plan, fit_tiles
-from entk_tutorial.empirical.reductions import Reduce, Reduction, contract, parse_reduction
-from entk_tutorial.empirical.structured import (
-    LAYER_KINDS,
-    TOKEN_GRAM_LIMIT,
-    JointFactors,
-    ParameterTap,
-    Tap,
-    certified_parameters,
-    factors_of,
-    record,
-    rule_operations,
-)
+from entk_tutorial.empirical.planning import Plan, fit_tiles, memory_limit
+from entk_tutorial.empirical.reductions import Reduce, Reduction, parse_reduction
+from entk_tutorial.empirical.structured import certified_parameters
+from entk_tutorial.empirical.structured.shared import FEWEST_CLASSES, RejectedError, SharedFactors
 
 METHODS = ("auto", "jacobian", "structured")
-Tile = dict[str, JointFactors | Tensor]
 
 
 @in_own_context
@@ -80,8 +69,10 @@ def empirical_ntk(
             the root), ``"parameter"`` for a dict by parameter name. The values add up to the total. A tied parameter
             is one parameter, under its first name, cross terms included.
         method: ``"jacobian"`` forms per-example Jacobians; ``"structured"`` insists on contraction rules; ``"auto"``
-            takes rules where they exist and were certified, and Jacobians for the rest. All agree to rounding.
-        max_bytes: peak extra memory allowed; by default half of what is free. Work is tiled to fit.
+            takes rules where they exist and were certified (no rule counts more operations than the Jacobian that it
+            stands for), and Jacobians for the rest. All agree to rounding.
+        max_bytes: peak extra memory allowed; by default half of what is free. Work is tiled to fit, over examples and
+            over outputs; :func:`plan` shows how.
         accumulate: ``"native"``, or ``"float64"`` to multiply and add in double precision.
         progress: show a bar over the tiles on stderr.
         backend: None for this process; a ``distributed.Client``, ``"local"``, a number of local processes, or the
@@ -121,76 +112,31 @@ def empirical_ntk(
         return gathered
     fn, a, b, reduction = _prepare(model, x1, x2, reduce)
     groups = _groups(fn, by)
-    without_rule: set[str] = set()
+    work = torch.float64 if accumulate == "float64" else fn.dtype
+    structured = _structured(fn, a, b, method)
+    shared = _shared(fn, a, reduction, structured, max_bytes)
     while True:
-        the_plan = _plan(fn, a, b, reduction, groups, method, max_bytes, accumulate, without_rule)
-        work = torch.float64 if accumulate == "float64" else fn.dtype
+        the_plan = _plan(fn, a, b, reduction, groups, structured, shared, max_bytes, work)
         try:
-            kernels = _assemble(fn, a, b, reduction, groups, the_plan, work, progress=progress)
-        except _BrokenTapsError as broken:
+            kernels = assemble(fn, a, b, reduction, groups, the_plan, shared, work, progress=progress)
+        except RejectedError as rejected:
+            assert shared is not None
+            shared.reject(rejected)
+            continue
+        except BrokenTapsError as broken:
             # Routing by value: a layer that saw all probe examples may see only some of a tile.
-            without_rule |= broken.names
+            structured = {name: kind for name, kind in structured.items() if name not in broken.names}
+            shared = _shared(fn, a, reduction, structured, max_bytes)
             warnings.warn(
-                f"{', '.join(sorted(broken.names))}: the layer does not see every example of a batch, so its rule does "
-                "not apply; taking Jacobians for it.",
+                f"{', '.join(sorted(broken.names))}: used otherwise here than on the examples that were tried (values "
+                "decide where data go), so its rule does not apply; taking Jacobians for it.",
                 FallbackWarning,
                 stacklevel=3,
             )
             continue
-        return kernels["total"] if by is None else kernels
-
-
-class _BrokenTapsError(Exception):
-    """A layer with a certified rule saw another batch than the one it was given."""
-
-    def __init__(self, names: set[str]) -> None:
-        super().__init__(names)
-        self.names = names
-
-
-def _assemble(
-    fn: ModelFunction,
-    a: Inputs,
-    b: Inputs | None,
-    reduction: Reduction,
-    groups: dict[str, str],
-    the_plan: Plan,
-    work: torch.dtype,
-    *,
-    progress: bool,
-) -> dict[str, Tensor]:
-    """Add up the products of all pairs of tiles, group by group."""
-    symmetric = b is None and reduction.symmetric
-    second = a if b is None else b
-    axes = (a.n, second.n) if reduction.paired else (a.n, len(reduction.left), second.n, len(reduction.right))
-    out = {g: torch.zeros(axes, dtype=work, device=fn.device) for g in groups.values()}
-    pairs = list(_tile_pairs(a.n, second.n, the_plan.tile, symmetric=symmetric))
-    held: tuple[slice | None, Tile] = (None, {})
-    for rows, columns in tqdm(pairs, desc="kernel tiles", disable=not progress, leave=False):
-        if held[0] != rows:
-            held = (rows, _tile(fn, a.rows(rows), reduction.left, the_plan, work))
-        left = held[1]
-        same = b is None and rows == columns and reduction.symmetric
-        right = left if same else _tile(fn, second.rows(columns), reduction.right, the_plan, work)
-        for name, group in groups.items():
-            if name not in left or name not in right:
-                continue  # a parameter that the outputs do not depend on
-            block = _products(left[name], right[name], reduction)
-            if block is None:
-                continue  # none of these outputs depends on it
-            target = out[group]
-            index = (rows, columns) if reduction.paired else (rows, slice(None), columns, slice(None))
-            mirror = block.T if reduction.paired else block.permute(2, 3, 0, 1)
-            if symmetric and rows == columns:
-                block = (block + mirror).div_(
-                    2
-                )  # matrix products are symmetric to rounding only; the result is exactly
-            target[index] += block
-            if symmetric and rows != columns:
-                target[(columns, rows) if reduction.paired else (columns, slice(None), rows, slice(None))] += mirror
-    finished = {g: reduction.finish(k).to(fn.dtype) for g, k in out.items()}
-    _refuse_non_finite(finished)
-    return finished
+        finished = {group: reduction.finish(k).to(fn.dtype) for group, k in kernels.items()}
+        _refuse_non_finite(finished, a.n, None if b is None else b.n)
+        return finished["total"] if by is None else finished
 
 
 @in_own_context
@@ -203,7 +149,10 @@ def plan(
     by: str | None = None,
     max_bytes: int | None = None,
 ) -> Plan:
-    """What :func:`empirical_ntk` would do: which parameters go by rule, the tiles, and the bytes.
+    """What :func:`empirical_ntk` would do: each parameter's way, operations and bytes, and the tiles.
+
+    One line a parameter: the way that is taken; multiply-adds of its products that way, and with Jacobians; bytes kept
+    for one example that way, and with Jacobians. Where a factor that all classes share was certified, it is counted.
 
     Raises:
         The same errors as :func:`empirical_ntk`, before any work is done.
@@ -211,14 +160,21 @@ def plan(
     Example:
         >>> import torch
         >>> print(plan(torch.nn.Linear(3, 2), torch.ones(4, 3), max_bytes=10**6))
+        parameter  way            operations    Jacobian       kept   Jacobian
+        weight     tokens                 70         120     28.0 B     48.0 B
+        bias       rows                   40          40     16.0 B     16.0 B
+        all                              110         160
         by rule: weight, bias
         by Jacobian: none
-        tiles of 4 examples; result 64.0 B, work 1.0 KiB, limit 976.6 KiB
+        tiles of 4 examples and 2 outputs; tiles are kept
+        result 64.0 B, work 640.0 B, limit 976.6 KiB
 
     Chapter: book/microscope/computing-entk.
     """
     fn, a, b, reduction = _prepare(model, x1, x2, reduce)
-    return _plan(fn, a, b, reduction, _groups(fn, by), "auto", max_bytes, "native", set())
+    structured = _structured(fn, a, b, "auto")
+    shared = _shared(fn, a, reduction, structured, max_bytes)
+    return _plan(fn, a, b, reduction, _groups(fn, by), structured, shared, max_bytes, fn.dtype)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -238,16 +194,27 @@ def _prepare(
     return fn, a, b, parse_reduction(reduce, n_outputs, dtype=fn.dtype, device=fn.device)
 
 
-def _refuse_non_finite(kernels: dict[str, Tensor]) -> None:
+def _refuse_non_finite(kernels: dict[str, Tensor], n1: int, n2: int | None) -> None:
+    """Raise with the examples whose rows or columns are NaN or infinite; ``n2`` is None for one set of inputs."""
     for group, k in kernels.items():
         if bool(torch.isfinite(k.sum())):
             continue  # and nothing of the kernel's size was allocated; a sum may overflow where no entry does
-        if not bool(torch.isfinite(k).all()):
-            count = int((~torch.isfinite(k)).sum())
-            raise ModelError(
-                f"the kernel ({group or 'root'}) holds {count} entries that are NaN or infinite: an output or a "
-                "derivative is not finite on some examples (log or sqrt of 0?), or it overflows this dtype."
-            )
+        bad = ~torch.isfinite(k)
+        if not bool(bad.any()):
+            continue
+        sides = [("x1", bad.flatten(1).float().mean(1).reshape(n1, -1).amax(1))]
+        if n2 is not None:
+            sides.append(("x2", bad.movedim(1, 0).flatten(1).float().mean(1).reshape(n2, -1).amax(1)))
+        # A bad example spoils its whole row; a good one only the columns of bad ones.
+        name, share = max(sides, key=lambda side: float(side[1].max()))
+        which = (share == share.max()).nonzero().flatten().tolist()
+        more = f" and {len(which) - 5} more" if len(which) > 5 else ""
+        raise ModelError(
+            f"the kernel ({group or 'root'}) holds {int(bad.sum())} entries that are NaN or infinite, at examples "
+            f"{', '.join(map(str, which[:5]))}{more} of {name}: an output or a derivative is not finite there (log or "
+            "sqrt of 0?), or it overflows this dtype. Leave these examples out, or keep the model away from the pole "
+            "(an epsilon under the root)."
+        )
 
 
 def _groups(fn: ModelFunction, by: str | None) -> dict[str, str]:
@@ -260,124 +227,44 @@ def _groups(fn: ModelFunction, by: str | None) -> dict[str, str]:
     return {name: rule[by](name) for name in fn.params}
 
 
+def _structured(fn: ModelFunction, a: Inputs, b: Inputs | None, method: str) -> dict[str, str]:
+    """Parameters that go by rule, name -> kind."""
+    structured = {} if method == "jacobian" else certified_parameters(fn, a)
+    if structured and b is not None:  # one example alone cannot show which axis is the batch: ask the other inputs, too
+        also = certified_parameters(fn, b)
+        structured = {name: kind for name, kind in structured.items() if also.get(name) == kind}
+    general = [name for name in fn.params if name not in structured]
+    if method == "structured" and general:
+        raise ModelError(
+            f"method='structured': no certified rule for {', '.join(general)}; rules cover linear, embedding, "
+            "convolution, normalisation and attention layers, and parameters in einsum, matmul, indexing, sums and "
+            "products with a batch of examples, but no functions of a parameter alone. Take method='auto'."
+        )
+    return structured
+
+
+def _shared(
+    fn: ModelFunction, a: Inputs, reduction: Reduction, structured: dict[str, str], max_bytes: int | None
+) -> SharedFactors | None:
+    """What is known of factors that all classes share, where there are enough classes for it to pay."""
+    if not structured or reduction.name != "trace" or reduction.count < FEWEST_CLASSES:
+        return None
+    most = memory_limit(max_bytes, fn.device) // 16 // (torch.finfo(fn.dtype).bits // 8)
+    return SharedFactors(fn, structured, a, reduction.count, most)
+
+
 def _plan(
     fn: ModelFunction,
     a: Inputs,
     b: Inputs | None,
     reduction: Reduction,
     groups: dict[str, str],
-    method: str,
+    structured: dict[str, str],
+    shared: SharedFactors | None,
     max_bytes: int | None,
-    accumulate: str,
-    without_rule: set[str],
+    work: torch.dtype,
 ) -> Plan:
-    structured = {} if method == "jacobian" else certified_parameters(fn, a)
-    structured = {name: kind for name, kind in structured.items() if name not in without_rule}
-    if structured and b is not None:  # one example alone cannot show which axis is the batch: ask the other inputs, too
-        also = certified_parameters(fn, b)
-        structured = {name: kind for name, kind in structured.items() if also.get(name) == kind}
+    demand, parameters = demand_of(fn, a, b, reduction, structured, shared, work, n_groups=len(set(groups.values())))
+    tile, classes, hold, tile_bytes, limit = fit_tiles(demand, max_bytes=max_bytes, device=fn.device)
     general = tuple(name for name in fn.params if name not in structured)
-    if method == "structured" and general:
-        raise ModelError(
-            f"method='structured': no certified rule for {', '.join(general)}; rules cover the weights and biases of "
-            "Linear and Embedding layers used in the ordinary way, and parameters in einsum, matmul, F.linear, "
-            "indexing, sums and products with a batch whose first axis counts the examples. Take method='auto'."
-        )
-    size = 8 if accumulate == "float64" else torch.finfo(fn.dtype).bits // 8
-    outputs = max(len(reduction.left), len(reduction.right))
-    second = a if b is None else b
-    block = 1 if reduction.paired else len(reduction.left) * len(reduction.right)
-    token_pairs = 0
-    per_example = 3 * outputs * sum(fn.params[name].numel() for name in general) * size
-    if structured:
-        y, taps, _ = record(fn, a.rows(slice(0, 1)), structured)
-        seen = {id(t): t for ts in taps.values() for t in ts}
-        leaves = {id(t.leaf): t.leaf for t in seen.values()}
-        per_example += size * (3 * outputs * sum(leaf.numel() for leaf in leaves.values()) + y.numel())
-        per_example += 3 * size * sum(t.source.numel() for t in seen.values())
-        written, token_pairs = _rule_elements(fn, structured, taps, reduction, second.n)
-        per_example += 2 * written * size
-    return fit_tiles(
-        structured=structured,
-        general=general,
-        n=max(a.n, second.n),
-        bytes_per_example=per_example,
-        bytes_per_pair=3 * size * block,
-        bytes_per_token_gram=2 * size * token_pairs,
-        token_gram_cap=2 * size * TOKEN_GRAM_LIMIT,
-        result_bytes=len(set(groups.values())) * a.n * second.n * block * size,
-        copy_bytes=a.n * second.n * block * size if reduction.name == "full" else 0,
-        max_bytes=max_bytes,
-        device=fn.device,
-    )
-
-
-def _rule_elements(
-    fn: ModelFunction, structured: dict[str, str], taps: dict[str, list[Tap]], reduction: Reduction, n: int
-) -> tuple[int, int]:
-    """Largest temporaries of the rules: gradients written down for one example, token pairs of one pair of examples."""
-    written, token_pairs = 0, 0
-    outputs = max(len(reduction.left), len(reduction.right))
-    for name, kind in structured.items():
-        mine = taps.get(name, [])
-        bare = kind not in LAYER_KINDS
-        if kind == "bias" or not mine:
-            continue
-        for tap in mine if bare else mine[:1]:
-            if tap.kind == "bias":
-                written = max(written, outputs * fn.params[name].numel())
-                continue
-            size = tuple(tap.positions.shape) if isinstance(tap, ParameterTap) else tuple(fn.params[name].shape)
-            alike = (
-                [t for t in mine if not bare or t.cotangent(None).shape[-1] == size[0]]
-                if tap.kind == "linear"
-                else mine
-            )
-            tokens = sum(t.cotangent(None).shape[1] for t in alike)
-            g = (n, outputs, tokens, tap.cotangent(None).shape[-1])
-            by_token, by_row = rule_operations(tap.kind, g, g, size, paired=reduction.paired)
-            if by_row < by_token:
-                written = max(written, (1 if reduction.paired else outputs) * math.prod(size))
-            if (by_token <= by_row or bare) and reduction.paired:
-                token_pairs = max(token_pairs, tokens * tokens)
-    return written, token_pairs
-
-
-def _tile_pairs(n1: int, n2: int, tile: int, *, symmetric: bool) -> Iterator[tuple[slice, slice]]:
-    for i in range(0, n1, tile):
-        for j in range(i if symmetric else 0, n2, tile):
-            yield slice(i, min(i + tile, n1)), slice(j, min(j + tile, n2))
-
-
-def _tile(fn: ModelFunction, x: Inputs, projection: Tensor, the_plan: Plan, work: torch.dtype) -> Tile:
-    """Factors, or Jacobians (n, A, P), of every parameter on one tile of examples."""
-    tile: Tile = {}
-    if the_plan.structured:
-        y, taps, broken = record(fn, x, the_plan.structured)
-        if broken & set(the_plan.structured):
-            raise _BrokenTapsError(broken & set(the_plan.structured))
-        used = {id(t): t for name in the_plan.structured for t in taps.get(name, [])}
-        g: dict[int, list[Tensor]] = {key: [] for key in used}
-        leaves = {id(t.leaf): t.leaf for t in used.values()}
-        for row in projection if used and y.requires_grad else ():
-            seed = row.to(y.dtype).expand_as(y)  # not a projected y: under no_grad that would have no graph
-            grads = torch.autograd.grad(y, list(leaves.values()), seed, retain_graph=True, allow_unused=True)
-            by_leaf = dict(zip(leaves, grads, strict=True))
-            for key, tap in used.items():
-                g[key].append(tap.cotangent(by_leaf[id(tap.leaf)]))
-        stacked = {key: torch.stack(values, 1) for key, values in g.items() if values}
-        for name, kind in the_plan.structured.items():
-            mine = [t for t in taps.get(name, []) if id(t) in stacked]
-            if mine:
-                tile[name] = factors_of(name, kind, mine, stacked, tuple(fn.params[name].shape), work)
-    if the_plan.general:
-        jacobians = projected_jacobian(fn, x, projection, the_plan.general)
-        tile.update({name: j.reshape(*j.shape[:2], -1).to(work) for name, j in jacobians.items()})
-    return tile
-
-
-def _products(left: JointFactors | Tensor, right: JointFactors | Tensor, reduction: Reduction) -> Tensor | None:
-    if isinstance(left, JointFactors) and isinstance(right, JointFactors):
-        return left.products(right, paired=reduction.paired)
-    assert isinstance(left, Tensor) and isinstance(right, Tensor)
-    return contract(left, right, paired=reduction.paired)
+    return Plan(structured, general, tile, classes, hold, demand.result_bytes, tile_bytes, limit, parameters)

@@ -1,10 +1,11 @@
-r"""Eigenpairs of the flattened kernel where parameters are fewer than outputs, without the kernel.
+r"""Eigenpairs of a kernel where parameters are fewer than rows, without the kernel.
 
 With the rows :math:`J_{nc}` of the Jacobian stacked to an (N C, P) matrix, the flat kernel is
 :math:`K = J J^\top`, (N C, N C). Its non-zero eigenvalues are those of the (P, P) Gram matrix
 :math:`G = J^\top J`: if :math:`G v = \lambda v`, then :math:`u = J v / \sqrt\lambda` is a unit vector with
 :math:`K u = \lambda u`. For 500 inputs of 50 outputs, K would have 25,000 rows (5 GB in float64), and G has as many as
-the network has parameters.
+the network has parameters. For the other reductions J stands for the Jacobian of the projected outputs; for the trace,
+which sums over outputs, the Jacobians of all outputs stand side by side, (N, C P), and G is (C P, C P).
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from entk_tutorial.empirical.eigen import Eigenpairs
-from entk_tutorial.empirical.errors import MemoryPlanError, ModelError
+from entk_tutorial.empirical.errors import MemoryPlanError, ModelError, users_line
 from entk_tutorial.empirical.functional import (
     Inputs,
     ModelFunction,
@@ -27,24 +27,13 @@ from entk_tutorial.empirical.functional import (
     in_own_context,
 )
 from entk_tutorial.empirical.jacobian import projected_jacobian
+from entk_tutorial.empirical.pairs import GramEigenpairs, fix_signs
 from entk_tutorial.empirical.planning import memory_limit, readable
 
 _CHUNK_BYTES = 1 << 27
 """Working memory of one chunk of examples, if the limit leaves a choice: larger ones are not faster."""
 _PANEL = 512
 """Columns of one panel: only the upper triangle of the Gram is multiplied, panel by panel."""
-
-
-@dataclass(frozen=True)
-class GramEigenpairs(Eigenpairs):
-    """Eigenpairs of the flat kernel, with its whole non-zero spectrum.
-
-    Attributes:
-        spectrum: (r,) float64, all eigenvalues above the numerical rank tolerance, descending; ``values`` are its
-            first k. The other N C - r eigenvalues are zero to rounding.
-    """
-
-    spectrum: Tensor
 
 
 @in_own_context
@@ -108,16 +97,23 @@ def parameter_gram_eigenpairs(
     names = _chosen(fn, by_names)
     n_outputs = check_outputs(fn, inputs)
     weights = _checked_weights(row_weights, inputs.n, n_outputs, fn.device)
-    rows, p = inputs.n * n_outputs, sum(fn.params[name].numel() for name in names)
-    most = min(rows, p)
+    projection = torch.eye(n_outputs, dtype=fn.dtype, device=fn.device)
+    rows = JacobianRows(fn, inputs, names, projection, joined=False, weights=weights)
+    return gram_pairs(rows, k, max_bytes=max_bytes, dtype=dtype)
+
+
+def gram_pairs(rows: JacobianRows, k: int | None, *, max_bytes: int | None, dtype: torch.dtype) -> GramEigenpairs:
+    """Eigenpairs of the product of these rows with themselves; errors as :func:`parameter_gram_eigenpairs`."""
+    p = rows.width
+    most = min(rows.count, p)
     if k is not None and not 1 <= k <= most:
         raise ValueError(
-            f"k={k}; between 1 and {most} eigenpairs can be non-zero, with {rows} rows (N C) and {p} parameters."
+            f"k={k}; between 1 and {most} eigenpairs can be non-zero, with {rows.count} rows (N C) and {p} parameters."
         )
-    chunk, keep = _fit(fn, inputs.n, n_outputs, p, most if k is None else k, max_bytes)
-    tiles = _tiles(fn, inputs, names, n_outputs, weights, chunk, dtype, keep=keep)
+    chunk, keep = _fit(rows, most if k is None else k, max_bytes)
+    tiles = rows.tiles(chunk, dtype, keep=keep)
 
-    gram = torch.zeros((p, p), dtype=torch.float64, device=fn.device)
+    gram = torch.zeros((p, p), dtype=torch.float64, device=rows.fn.device)
     for _, j in tiles():
         _add_upper_gram(gram, j)
     if not bool(torch.isfinite(gram.diagonal()).all()):
@@ -128,7 +124,7 @@ def parameter_gram_eigenpairs(
     values, right = torch.linalg.eigh(gram)
     del gram
     values, right = values.flip(0), right.flip(1)
-    rank = _numerical_rank(values[:most], max(rows, p), fn.dtype, dtype)
+    rank = _numerical_rank(values[:most], max(rows.count, p), rows.fn.dtype, dtype)
     if rank == 0:
         raise ValueError("the kernel is zero: no output depends on these parameters at these inputs and weights.")
     if k is not None and k > rank:
@@ -138,7 +134,7 @@ def parameter_gram_eigenpairs(
         )
     k = rank if k is None else k
     right = right[:, :k].contiguous()
-    return _left_vectors(tiles, values[:rank].clone(), right, rows)
+    return _left_vectors(tiles, values[:rank].clone(), right, rows.count)
 
 
 def _chosen(fn: ModelFunction, by_names: Sequence[str] | None) -> tuple[str, ...]:
@@ -169,21 +165,22 @@ def _checked_weights(weights: Tensor | None, n: int, n_outputs: int, device: tor
     return weights.detach().to(device, torch.float64).expand(n, n_outputs)
 
 
-def _fit(fn: ModelFunction, n: int, n_outputs: int, p: int, k: int, max_bytes: int | None) -> tuple[int, bool]:
+def _fit(rows: JacobianRows, k: int, max_bytes: int | None) -> tuple[int, bool]:
     """Examples a chunk, and whether the Jacobian is kept from one pass to the next."""
-    limit = memory_limit(max_bytes, fn.device)
-    size = torch.finfo(fn.dtype).bits // 8
-    fixed = 8 * (5 * p * p + 2 * p * k + n * n_outputs * k)  # Gram, its eigenvectors and their workspace; left vectors
-    an_example = n_outputs * (p * (3 * size + 2 * 8) + 2 * k * 8)
+    limit = memory_limit(max_bytes, rows.fn.device)
+    size = torch.finfo(rows.fn.dtype).bits // 8
+    p = rows.width
+    fixed = 8 * (5 * p * p + 2 * p * k + rows.count * k)  # Gram, its eigenvectors and their workspace; left vectors
+    an_example = rows.each * (p * (3 * size + 2 * 8) + 2 * k * 8)
     if fixed + an_example > limit:
         raise MemoryPlanError(
-            f"the Gram of {p} parameters with {k} eigenvectors of {n * n_outputs} rows needs at least "
+            f"the Gram of {p} parameters with {k} eigenvectors of {rows.count} rows needs at least "
             f"{readable(fixed + an_example)}, and {readable(limit)} are allowed. Take a smaller k, fewer parameters "
             "(by_names), fewer examples, or raise max_bytes; with many more parameters than rows, take "
             "top_eigenpairs(empirical_ntk(..., reduce='flat'), k)."
         )
-    jacobian_bytes = n * n_outputs * p * size
-    chunk = max(1, min(n, _CHUNK_BYTES // an_example))
+    jacobian_bytes = rows.count * p * size
+    chunk = max(1, min(rows.x.n, _CHUNK_BYTES // an_example))
     keep = fixed + jacobian_bytes + chunk * an_example <= limit
     if not keep:
         chunk = max(1, min(chunk, (limit - fixed) // an_example))
@@ -193,44 +190,69 @@ def _fit(fn: ModelFunction, n: int, n_outputs: int, p: int, k: int, max_bytes: i
 Tiles = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 
-def _tiles(
-    fn: ModelFunction,
-    x: Inputs,
-    names: Sequence[str],
-    n_outputs: int,
-    weights: Tensor | None,
-    chunk: int,
-    dtype: torch.dtype,
-    *,
-    keep: bool,
-) -> Tiles:
-    """A function that runs through the weighted Jacobian: row numbers in the flat kernel, and their (rows, P) tile.
+@dataclass(frozen=True)
+class JacobianRows:
+    """The matrix whose product with its transpose is the kernel.
 
-    Rows that are zero, as behind a ReLU that is off, are left out: they add nothing, and eigenvectors are zero there.
+    Attributes:
+        projection: (A, C) of the outputs.
+        joined: the A derivatives of an example side by side in one row (the trace), not in A rows.
+        weights: (N, A) factors of the rows, or None; not with ``joined``.
     """
-    projection = torch.eye(n_outputs, dtype=fn.dtype, device=fn.device)
-    kept: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def one(start: int) -> tuple[Tensor, Tensor]:
-        if start in kept:
-            return kept[start]
-        parts = projected_jacobian(fn, x.rows(slice(start, start + chunk)), projection, names, stacklevel=6)
-        j = torch.cat([part.reshape(-1, fn.params[name].numel()) for name, part in parts.items()], dim=1)
-        alive = (j != 0).any(1).nonzero().squeeze(1)
-        found = (start * n_outputs + alive, j if len(alive) == len(j) else j[alive])
-        if keep:
-            kept[start] = found
-        return found
+    fn: ModelFunction
+    x: Inputs
+    names: Sequence[str]
+    projection: Tensor
+    joined: bool
+    weights: Tensor | None = None
 
-    def run() -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, x.n, chunk):
-            index, j = one(start)
-            j = j.to(dtype)
-            if weights is not None:
-                j = j * weights.reshape(-1)[index].unsqueeze(1).to(dtype)
-            yield index, j
+    @property
+    def each(self) -> int:
+        """Rows an example."""
+        return 1 if self.joined else len(self.projection)
 
-    return run
+    @property
+    def count(self) -> int:
+        """All rows."""
+        return self.x.n * self.each
+
+    @property
+    def width(self) -> int:
+        """Columns: parameters, as often as derivatives stand side by side."""
+        p = sum(self.fn.params[name].numel() for name in self.names)
+        return p * len(self.projection) if self.joined else p
+
+    def tiles(self, chunk: int, dtype: torch.dtype, *, keep: bool) -> Tiles:
+        """A function that runs through the weighted rows: their numbers, and their (rows, width) tile.
+
+        Rows that are zero, as behind a ReLU that is off, are left out: they add nothing, and eigenvectors are zero
+        there.
+        """
+        kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+        def one(start: int) -> tuple[Tensor, Tensor]:
+            if start in kept:
+                return kept[start]
+            x = self.x.rows(slice(start, start + chunk))
+            parts = projected_jacobian(self.fn, x, self.projection, self.names, stacklevel=users_line() + 1)
+            j = torch.cat([part.flatten(2) if part.ndim > 2 else part.unsqueeze(2) for part in parts.values()], dim=2)
+            j = j.reshape(-1, self.width)
+            alive = (j != 0).any(1).nonzero().squeeze(1)
+            found = (start * self.each + alive, j if len(alive) == len(j) else j[alive])
+            if keep:
+                kept[start] = found
+            return found
+
+        def run() -> Iterator[tuple[Tensor, Tensor]]:
+            for start in range(0, self.x.n, chunk):
+                index, j = one(start)
+                j = j.to(dtype)
+                if self.weights is not None:
+                    j = j * self.weights.reshape(-1)[index].unsqueeze(1).to(dtype)
+                yield index, j
+
+        return run
 
 
 def _add_upper_gram(gram: Tensor, j: Tensor) -> None:
@@ -265,6 +287,4 @@ def _left_vectors(tiles: Tiles, spectrum: Tensor, right: Tensor, rows: int) -> G
     squares = torch.zeros_like(values)
     for index, j in tiles():
         squares += (j.double() @ back - vectors[index] * values).square().sum(0)
-    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    vectors *= torch.where(largest < 0, -1.0, 1.0)
-    return GramEigenpairs(values, vectors, squares.sqrt(), "parameter_gram", spectrum)
+    return GramEigenpairs(values, fix_signs(vectors), squares.sqrt(), "parameter_gram", spectrum)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from entk_tutorial.empirical.errors import MemoryPlanError
 
 FRACTION = 0.5
 """Share of the free memory that a kernel may take if ``max_bytes`` is not given."""
+LARGEST_TILE = 2048
+"""More examples in one pass are not faster."""
 
 
 def free_memory(device: torch.device) -> int:
@@ -38,37 +41,109 @@ def memory_limit(max_bytes: int | None, device: torch.device) -> int:
 
 
 @dataclass(frozen=True)
+class ParameterPlan:
+    """One parameter's share of the work.
+
+    Attributes:
+        name: of the parameter.
+        way: ``"shared factor"``, ``"tokens"`` (products of token Grams), ``"rows"`` (one output's gradients written
+            down) or ``"Jacobian"``.
+        by_rule: multiply-adds of the products by rule; None if it has none.
+        by_jacobian: multiply-adds of products of per-example Jacobians.
+        kept_by_rule: bytes kept for one example and all outputs: inputs and cotangents; None if it has no rule.
+        kept_by_jacobian: bytes of one example's Jacobian.
+    """
+
+    name: str
+    way: str
+    by_rule: int | None
+    by_jacobian: int
+    kept_by_rule: int | None
+    kept_by_jacobian: int
+
+    @property
+    def operations(self) -> int:
+        """Multiply-adds of the way that is taken."""
+        return self.by_jacobian if self.by_rule is None else self.by_rule
+
+
+@dataclass(frozen=True)
 class Plan:
     """What will be allocated, decided before it is.
 
     Attributes:
         structured: parameters that go by rule, name -> kind.
         general: parameters that go by Jacobian.
-        tile: examples a side of one tile.
+        tile: examples that are run through the model together.
+        classes: projected outputs whose cotangents are held together.
+        hold: whether the tiles of all examples are kept while they are needed, or worked out again for each pair.
         result_bytes: the result itself, all groups together.
-        tile_bytes: working memory of one pair of tiles.
+        tile_bytes: working memory.
         limit: bytes allowed.
+        parameters: what each parameter costs, by rule and by Jacobian.
     """
 
     structured: dict[str, str]
     general: tuple[str, ...]
     tile: int
+    classes: int
+    hold: bool
     result_bytes: int
     tile_bytes: int
     limit: int
+    parameters: tuple[ParameterPlan, ...] = ()
 
     @property
     def total_bytes(self) -> int:
         """Peak extra memory expected."""
         return self.result_bytes + self.tile_bytes
 
+    @property
+    def operations(self) -> int:
+        """Multiply-adds of all products, as they will be done."""
+        return sum(part.operations for part in self.parameters)
+
+    @property
+    def jacobian_operations(self) -> int:
+        """Multiply-adds of all products, if all parameters went by Jacobian."""
+        return sum(part.by_jacobian for part in self.parameters)
+
     def __str__(self) -> str:
-        """One line a fact."""
-        return (
-            f"by rule: {', '.join(self.structured) or 'none'}\nby Jacobian: {', '.join(self.general) or 'none'}\n"
-            f"tiles of {self.tile} examples; result {readable(self.result_bytes)}, work {readable(self.tile_bytes)}, "
-            f"limit {readable(self.limit)}"
+        """A table of parameters, then one line a fact."""
+        width = max([len("parameter"), *(len(part.name) for part in self.parameters)])
+        lines = [
+            f"{'parameter':{width}}  {'way':13}  {'operations':>10}  {'Jacobian':>10}  {'kept':>9}  {'Jacobian':>9}"
+        ]
+        for part in self.parameters:
+            kept = part.kept_by_jacobian if part.kept_by_rule is None else part.kept_by_rule
+            lines.append(
+                f"{part.name:{width}}  {part.way:13}  {counted(part.operations):>10}  {counted(part.by_jacobian):>10}  "
+                f"{readable(kept):>9}  {readable(part.kept_by_jacobian):>9}"
+            )
+        lines.append(
+            f"{'all':{width}}  {'':13}  {counted(self.operations):>10}  {counted(self.jacobian_operations):>10}"
         )
+        again = "tiles are kept" if self.hold else "tiles are worked out again for each pair"
+        return "\n".join(
+            [
+                *lines,
+                f"by rule: {', '.join(self.structured) or 'none'}",
+                f"by Jacobian: {', '.join(self.general) or 'none'}",
+                f"tiles of {self.tile} examples and {self.classes} outputs; {again}",
+                f"result {readable(self.result_bytes)}, work {readable(self.tile_bytes)}, limit {readable(self.limit)}",
+            ]
+        )
+
+
+def counted(operations: float) -> str:
+    """A number of operations for people.
+
+    Example:
+        >>> counted(12_345), counted(6_200_000_000_000)
+        ('12.3 k', '6.2 T')
+    """
+    exponent = max(0, min(5, int(math.log10(max(operations, 1)) // 3)))
+    return f"{operations / 1000**exponent:.{1 if exponent else 0}f} {('', 'k', 'M', 'G', 'T', 'P')[exponent]}".strip()
 
 
 def readable(n_bytes: float) -> str:
@@ -82,41 +157,123 @@ def readable(n_bytes: float) -> str:
     return f"{n_bytes / 2 ** (10 * exponent):.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[exponent]}"
 
 
-def fit_tiles(
-    *,
-    structured: dict[str, str],
-    general: tuple[str, ...],
-    n: int,
-    bytes_per_example: int,
-    bytes_per_pair: int,
-    result_bytes: int,
-    copy_bytes: int = 0,
-    max_bytes: int | None,
-    bytes_per_token_gram: int = 0,
-    token_gram_cap: int = 0,
-    device: torch.device,
-) -> Plan:
-    """Largest tile that stays below the limit.
+@dataclass(frozen=True)
+class Demand:
+    """What a kernel asks of memory and time, in elements and multiply-adds; sizes are of one example unless said.
 
-    ``copy_bytes`` is taken in passing by a result in another order than it was worked out. A token Gram takes
-    ``bytes_per_token_gram`` a pair of examples, and is cut into blocks of ``token_gram_cap``.
+    Attributes:
+        n1: first inputs.
+        n2: second inputs.
+        classes: projected outputs.
+        paired: whether classes are summed over.
+        one_side: whether both sides are the same tiles.
+        always: kept whatever the classes: inputs of layers, factors without class axis.
+        per_class: kept for each class: cotangents, Jacobians.
+        passing: needed while a tile is worked out, whatever the classes.
+        passing_per_class: likewise, for each class.
+        written: gradients written down by a rule.
+        token_pairs: entries of a token Gram for a pair of examples.
+        token_gram_limit: entries of a token Gram that are made at once, if one example leaves a choice.
+        panel: rows of a product that are made at once.
+        pass_operations: multiply-adds of one reverse pass.
+        product_operations: multiply-adds of all products.
+        repeated: multiply-adds for a pair of examples that each chunk of classes does again.
+        size: bytes of an element.
+        result_bytes: the result, all groups together.
+        copy_bytes: a second result, in another order or dtype, when all else is gone.
+    """
+
+    n1: int
+    n2: int
+    classes: int
+    paired: bool
+    one_side: bool
+    always: int
+    per_class: int
+    passing: int
+    passing_per_class: int
+    written: int
+    token_pairs: int
+    token_gram_limit: int
+    panel: int
+    pass_operations: int
+    product_operations: int
+    repeated: int
+    size: int
+    result_bytes: int
+    copy_bytes: int
+
+    def bytes(self, tile: int, classes: int, *, hold: bool) -> int:
+        """Working memory with tiles of so many examples and classes."""
+        held = self.classes if hold and not self.paired else classes
+        kept = self.always + held * self.per_class
+        examples = (self.n1 if self.one_side else self.n1 + self.n2) if hold else 2 * min(tile, max(self.n1, self.n2))
+        making = tile * (self.passing + classes * self.passing_per_class)
+        columns = min(tile, self.n2)
+        if self.paired:
+            panel = min(self.panel, tile)
+            gram = min(panel * columns * self.token_pairs, max(self.token_gram_limit, columns * self.token_pairs))
+            products = 2 * panel * columns + 2 * gram + 2 * tile * self.written
+        else:
+            products = 3 * tile * columns * classes * classes + 2 * tile * classes * self.written
+        return max(self.size * (examples * kept + max(making, products)), self.copy_bytes)
+
+    def operations(self, tile: int, classes: int, *, hold: bool) -> float:
+        """Multiply-adds of passes and products, and of what chunks of classes repeat; a call counts as 10^7."""
+        first, second = -(-self.n1 // tile), -(-self.n2 // tile)
+        chunks = -(-self.classes // classes)
+        if hold:
+            examples, tiles = (self.n1, first) if self.one_side else (self.n1 + self.n2, first + second)
+        else:
+            pairs = first * (first + 1) // 2 if self.one_side else first * second
+            if not self.paired:
+                pairs *= chunks
+            examples, tiles = self.n1 + pairs * min(tile, self.n2), first + pairs
+        passes = examples * (self.classes + chunks) * self.pass_operations + 1e7 * tiles * (self.classes + 3 * chunks)
+        products = self.product_operations * (1 + 64 / tile)  # small products run slower
+        return passes + products + (chunks - 1) * self.repeated * self.n1 * self.n2
+
+    def halvings(self) -> Iterator[tuple[int, int, bool]]:
+        """Tiles, chunks of classes, and whether tiles are kept: what there is to choose from."""
+        n = max(self.n1, self.n2)
+        tiles = _halved(n) if n <= LARGEST_TILE else _halved(-(-n // -(-n // LARGEST_TILE)))
+        for hold in (True, False):
+            for classes in _halved(self.classes):
+                for tile in tiles:
+                    yield tile, classes, hold
+
+
+def _halved(n: int) -> list[int]:
+    """n, half of it, and so on to 1, rounded up."""
+    found = [n]
+    while found[-1] > 1:
+        found.append((found[-1] + 1) // 2)
+    return found
+
+
+def fit_tiles(demand: Demand, *, max_bytes: int | None, device: torch.device) -> tuple[int, int, bool, int, int]:
+    """Tile, chunk of classes, whether tiles are kept, working memory, and the limit.
+
+    Of all that stay below the limit, those within a twentieth of the fastest count as equal, and the one that takes the
+    least memory is chosen.
 
     Raises:
-        MemoryPlanError: if the result alone, or a tile of one example, exceeds the limit.
+        MemoryPlanError: if the result alone, or a tile of one example and one class, exceeds the limit.
     """
     limit = memory_limit(max_bytes, device)
-
-    def work(tile: int) -> int:
-        gram = min(tile * tile * bytes_per_token_gram, max(token_gram_cap, tile * bytes_per_token_gram))
-        return max(2 * tile * bytes_per_example + tile * tile * bytes_per_pair + gram, copy_bytes)
-
-    if result_bytes + work(1) > limit:
+    least = demand.result_bytes + demand.bytes(1, 1, hold=False)
+    if least > limit:
         raise MemoryPlanError(
-            f"this kernel needs at least {readable(result_bytes + work(1))} (result {readable(result_bytes)}), and "
+            f"this kernel needs at least {readable(least)} (result {readable(demand.result_bytes)}), and "
             f"{readable(limit)} are allowed. Take fewer examples, a smaller reduction (reduce='trace' instead of "
             "'full'), by=None, or raise max_bytes."
         )
-    tile = n
-    while tile > 1 and result_bytes + work(tile) > limit:
-        tile = (tile + 1) // 2
-    return Plan(structured, general, tile, result_bytes, work(tile), limit)
+    fitting = [
+        (demand.operations(tile, classes, hold=hold), needed, tile, classes, hold)
+        for tile, classes, hold in demand.halvings()
+        if demand.result_bytes + (needed := demand.bytes(tile, classes, hold=hold)) <= limit
+    ]
+    fastest = min(fitting)[0]
+    best = min((choice for choice in fitting if choice[0] <= 1.05 * fastest), key=lambda choice: choice[1])
+    _, needed, tile, classes, hold = best
+    return tile, classes, hold, needed, limit

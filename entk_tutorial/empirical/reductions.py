@@ -21,22 +21,52 @@ NAMES = ("full", "flat", "trace", "mean_logit")
 class Reduction:
     """Projections of the outputs and whether equal projected outputs are summed.
 
+    Projections are made a few rows at a time: with 50,000 outputs the identity alone would take 10 GB.
+
     Attributes:
-        left: (A, C) projection of the outputs of the first inputs.
-        right: (B, C) projection of those of the second inputs; A = B if ``paired``.
-        paired: sum over equal indices, result (N1, N2); otherwise all pairs, result (N1, A, N2, B).
         name: the ``reduce`` it was made from.
+        outputs: C, of the model.
+        paired: sum over equal indices, result (N1, N2); otherwise all pairs, result (N1, A, N2, B).
+        dtype: of the projections.
+        device: likewise.
     """
 
-    left: Tensor
-    right: Tensor
-    paired: bool
     name: Reduce
+    outputs: int
+    paired: bool
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def count(self) -> int:
+        """Projected outputs a side: A and B, which are equal for every reduction there is."""
+        return self.outputs if self.name in ("full", "flat", "trace") else 1
+
+    def project(self, side: int, rows: slice) -> Tensor:
+        """Rows of the (A, C) projection of the first inputs (side 0) or of the (B, C) one of the second (side 1)."""
+        start, stop, _ = rows.indices(self.count)
+        if self.name == "mean_logit":
+            value = 1.0 / self.outputs
+            return torch.full((stop - start, self.outputs), value, dtype=self.dtype, device=self.device)
+        first = self.name[side] if isinstance(self.name, tuple) else start
+        out = torch.zeros((stop - start, self.outputs), dtype=self.dtype, device=self.device)
+        out.diagonal(first).fill_(1.0)
+        return out
+
+    @property
+    def left(self) -> Tensor:
+        """(A, C) projection of the outputs of the first inputs."""
+        return self.project(0, slice(None))
+
+    @property
+    def right(self) -> Tensor:
+        """(B, C) projection of those of the second inputs; A = B if ``paired``."""
+        return self.project(1, slice(None))
 
     @property
     def symmetric(self) -> bool:
         """Whether the kernel of inputs with themselves is symmetric under exchange of the inputs."""
-        return self.left.shape == self.right.shape and bool(torch.equal(self.left, self.right))
+        return not isinstance(self.name, tuple) or self.name[0] == self.name[1]
 
     def finish(self, k: Tensor) -> Tensor:
         """From the working layout to the public one."""
@@ -52,7 +82,6 @@ def parse_reduction(reduce: Reduce, n_outputs: int, *, dtype: torch.dtype, devic
     Raises:
         ValueError: for an unknown name, or a class index outside [0, C).
     """
-    eye = torch.eye(n_outputs, dtype=dtype, device=device)
     if isinstance(reduce, tuple):
         if len(reduce) != 2 or not all(isinstance(c, int) for c in reduce):
             raise ValueError(f"reduce={reduce!r}: a pair of class indices (c, d) is expected.")
@@ -61,15 +90,11 @@ def parse_reduction(reduce: Reduce, n_outputs: int, *, dtype: torch.dtype, devic
                 raise ValueError(
                     f"reduce={reduce!r}: class {c} is outside [0, {n_outputs}); the model has {n_outputs}."
                 )
-        return Reduction(eye[reduce[0] : reduce[0] + 1], eye[reduce[1] : reduce[1] + 1], True, reduce)
-    if reduce in ("full", "flat"):
-        return Reduction(eye, eye, False, reduce)
-    if reduce == "trace":
-        return Reduction(eye, eye, True, reduce)
-    if reduce == "mean_logit":
-        mean = torch.full((1, n_outputs), 1.0 / n_outputs, dtype=dtype, device=device)
-        return Reduction(mean, mean, True, reduce)
-    raise ValueError(f"reduce={reduce!r} is unknown; expected one of {', '.join(NAMES)}, or a pair (c, d) of classes.")
+    elif reduce not in NAMES:
+        raise ValueError(
+            f"reduce={reduce!r} is unknown; expected one of {', '.join(NAMES)}, or a pair (c, d) of classes."
+        )
+    return Reduction(reduce, n_outputs, reduce not in ("full", "flat"), dtype, device)
 
 
 def contract(j1: Tensor, j2: Tensor, *, paired: bool) -> Tensor:

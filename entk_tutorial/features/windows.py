@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from entk_tutorial.empirical.eigen import Eigenpairs, cliffs
+from entk_tutorial.empirical.pairs import Eigenpairs
+from entk_tutorial.empirical.spectrum import cliffs
 from entk_tutorial.features.alignment import orthonormal_basis, overlap_chance, subspace_overlap
 from entk_tutorial.features.fourier import FAMILIES, check_modulus, fourier_features, frequency_concentration
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from entk_tutorial import empirical_ntk, functional
+from entk_tutorial import empirical_ntk, functional, top_eigenpairs
 from entk_tutorial.distributed import BackendError, blocks, connect, kernel_blocks
 from entk_tutorial.empirical.errors import InputError, MemoryPlanError, ModelError
 
@@ -46,6 +46,22 @@ def test_symmetric_kernel_has_the_upper_blocks_only(client):
     kernel = kernel_blocks(network(), inputs(13), client=client, block=5)
     assert sorted(kernel.blocks) == [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
     assert len(kernel_blocks(network(), inputs(13), client=client, block=5, reduce=(0, 1)).blocks) == 9
+
+
+def test_eigenpairs_from_blocks(client):
+    model, x = network(), inputs(60)
+    found = top_eigenpairs(kernel_blocks(model, x, client=client, block=25), 6, block=8)
+    expected = top_eigenpairs(empirical_ntk(model, x), 6)
+    torch.testing.assert_close(found.values, expected.values, rtol=1e-9, atol=0)
+    projectors = [pairs.vectors @ pairs.vectors.T for pairs in (found, expected)]
+    torch.testing.assert_close(*projectors, rtol=0, atol=1e-7)
+    assert float(found.residuals.max()) < 1e-8 * float(found.values[0]) and found.method == "krylov"
+    with pytest.raises(ValueError, match="not symmetric"):
+        top_eigenpairs(kernel_blocks(model, x, client=client, block=25, reduce=(0, 1)), 2)
+    with pytest.raises(ValueError, match="k must be named"):
+        top_eigenpairs(kernel_blocks(model, x, client=client, block=25))
+    with pytest.raises(ValueError, match=r"'dense' is unknown; expected one of 'auto', 'krylov', 'sketch'"):
+        top_eigenpairs(kernel_blocks(model, x, client=client, block=25), 2, method="dense")
 
 
 def test_groups_add_up(client):

@@ -297,7 +297,8 @@ def masked(n: int, seed: int) -> tuple[Tensor, Tensor]:
 class Case:
     """A model, its inputs, and what is expected of the way it is taken.
 
-    ``rules``: parameters that must go by rule; None asks for nothing. ``warns``: whether the general way falls back.
+    ``rules``: parameters that must go by rule (ALL: every one); None asks for nothing. ``warns``: whether the general
+    way falls back.
     """
 
     name: str
@@ -307,6 +308,9 @@ class Case:
     warns: bool = False
     n: int = 5
 
+
+ALL = ("all",)
+PAIR = ("up.weight", "up.bias", "down.weight", "down.bias")
 
 CASES = [
     Case("linear", lambda: nn.Linear(3, 2), vectors, ("weight", "bias")),
@@ -322,24 +326,24 @@ CASES = [
     Case("embedding, last is padding", lambda: Tokens(padding_idx=-1), ids),
     Case("embedding, sparse", lambda: Tokens(sparse=True), ids),
     Case("embedding, int32 long", Tokens, lambda n, s: ids(n, s, 40).int()),
-    Case("positions", lambda: Tokens(positions=True), ids, ("embed.weight", "out.weight", "out.bias")),
+    Case("positions", lambda: Tokens(positions=True), ids, ("embed.weight", "place.weight", "out.weight", "out.bias")),
     Case("positions, T = N", lambda: Tokens(positions=True), ids, n=4),
     Case("positions, T = N, first", lambda: FirstPosition(positions=True), ids, n=4),
     Case("applied twice", Twice, vectors, ("first.weight", "first.bias", "out.weight", "out.bias")),
     Case("tied linears", TiedLinears, vectors, ("a.weight", "a.bias", "b.bias")),
-    Case("tied unembedding", TiedUnembedding, ids, ("mix.weight", "mix.bias")),
-    Case("by hand", ByHand, vectors, ("fc.bias", "out.weight", "out.bias")),
-    Case("transposed", Transposed, sequences, ()),
-    Case("transposed, T = N", Transposed, sequences, (), n=4),
-    Case("transposed, T = N, first", lambda: Transposed(first=True), sequences, (), n=4),
-    Case("transposed, T = probe", Transposed, lambda n, s: sequences(n, s, 8), (), n=11),
-    Case("sorted batch", Sorted, vectors, warns=False, n=7),
+    Case("tied unembedding", TiedUnembedding, ids, ("embed.weight", "mix.weight", "mix.bias")),
+    Case("by hand", ByHand, vectors, ("fc.weight", "fc.bias", "out.weight", "out.bias")),
+    Case("transposed", Transposed, sequences, PAIR),
+    Case("transposed, T = N", Transposed, sequences, PAIR, n=4),
+    Case("transposed, T = N, first", lambda: Transposed(first=True), sequences, PAIR, n=4),
+    Case("transposed, T = probe", Transposed, lambda n, s: sequences(n, s, 8), PAIR, n=11),
+    Case("sorted batch", Sorted, vectors, (), n=7),
     Case("in place", InPlace, vectors, ("up.weight", "up.bias", "down.weight", "down.bias")),
-    Case("convolution, layer norm", Convolutional, sequences, ("out.weight", "out.bias")),
-    Case("batch norm, eval", lambda: BatchNormed().eval(), vectors),
+    Case("convolution, layer norm", Convolutional, sequences, ALL),
+    Case("batch norm, eval", lambda: BatchNormed().eval(), vectors, ALL),
     Case("attention, einsum", lambda: RawAttention(False), sequences, ("qkv", "out.weight", "out.bias")),
     Case("attention, fused", lambda: RawAttention(True), sequences, ("qkv", "out.weight", "out.bias")),
-    Case("multi-head attention", lambda: MultiHead().eval(), sequences, ("out.weight", "out.bias")),
+    Case("multi-head attention", lambda: MultiHead().eval(), sequences, ALL),
     Case("recurrent", Recurrent, sequences, ("out.weight", "out.bias"), warns=True),
     Case("buffers", Counting, vectors, ("fc.weight", "fc.bias")),
     Case("non-contiguous", non_contiguous, vectors, ("0.weight", "0.bias", "2.weight", "2.bias")),

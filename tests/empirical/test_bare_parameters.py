@@ -15,7 +15,7 @@ from .cases import assert_near, cast, ids, reduced, reference, sequences, vector
 from .test_planning import PeakBytes
 
 DOUBLE = torch.float64
-REDUCTIONS = ("full", "trace", "mean_logit", (0, 1))
+REDUCTIONS = ("full", "mean_logit")  # test_kernel.py and test_layers.py have the others
 
 
 class Bare(nn.Module):
@@ -104,23 +104,23 @@ MODELS = {
         lambda: Bare(lambda m, x: (m.w @ x.mT).tanh().sum(2), w=(2, 3)), sequences, "w", "",
     ),
     "twice": (lambda: Bare(lambda m, x: (x @ m.w).tanh() @ m.w, w=(3, 3)), vectors, "w", ""),
-    "autoencoder": (lambda: Bare(lambda m, x: (x @ m.w.T @ m.w + m.b).relu(), w=(2, 3), b=(3,)), vectors, "b", "w"),
-    "autoencoder, square": (lambda: Bare(lambda m, x: (x @ m.w.T).tanh() @ m.w, w=(3, 3)), vectors, "", "w"),
+    "autoencoder": (lambda: Bare(lambda m, x: (x @ m.w.T @ m.w + m.b).relu(), w=(2, 3), b=(3,)), vectors, "w b", ""),
+    "autoencoder, square": (lambda: Bare(lambda m, x: (x @ m.w.T).tanh() @ m.w, w=(3, 3)), vectors, "w", ""),
     "tied unembedding": (
         lambda: Bare(lambda m, x: (m.w[:, x].permute(1, 2, 0) @ m.u).tanh().mean(1) @ m.w, w=(3, 6), u=(3, 3)),
-        ids, "u", "w",
+        ids, "w u", "",
     ),
     "added twice": (lambda: Bare(lambda m, x: ((x + m.b).sin() + m.b).tanh(), b=(3,)), vectors, "b", ""),
     "added and multiplied": (lambda: Bare(lambda m, x: ((x + m.b) * m.b).tanh(), b=(3,)), vectors, "b", ""),
-    "added and contracted": (lambda: Bare(lambda m, x: (x @ m.w + m.w[0]).tanh(), w=(3, 3)), vectors, "", "w"),
+    "added and contracted": (lambda: Bare(lambda m, x: (x @ m.w + m.w[0]).tanh(), w=(3, 3)), vectors, "w", ""),
     "slices apart": (
         lambda: Bare(lambda m, x: (x @ m.w[:2].T).tanh() @ m.w[2:, :2].T, w=(4, 3)), vectors, "w", "",
     ),
     "slices that overlap": (
-        lambda: Bare(lambda m, x: (x @ m.w[:3].T).tanh() @ m.w[1:].T, w=(4, 3)), vectors, "", "w",
+        lambda: Bare(lambda m, x: (x @ m.w[:3].T).tanh() @ m.w[1:].T, w=(4, 3)), vectors, "w", "",
     ),
     "a row twice": (
-        lambda: Bare(lambda m, x: (x @ m.w[torch.tensor([0, 0, 1])]).tanh(), w=(2, 3)), vectors, "", "w",
+        lambda: Bare(lambda m, x: (x @ m.w[torch.tensor([0, 0, 1])]).tanh(), w=(2, 3)), vectors, "w", "",
     ),
     "positions twice": (
         lambda: Bare(lambda m, x: (x + m.b[torch.tensor([0, 1, 1, 0])]).tanh().sum(1), b=(2, 3)), sequences, "b", "",
@@ -142,14 +142,14 @@ MODELS = {
     "a product of weights": (
         lambda: Bare(lambda m, x: (x @ (m.a @ m.b)).tanh() @ m.u, a=(3, 2), b=(2, 3), u=(3, 2)), vectors, "u", "a b",
     ),
-    "partly detached": (lambda: Bare(lambda m, x: (x @ m.w.detach()).sin() @ m.w, w=(3, 3)), vectors, "", "w"),
-    "in place": (lambda: Bare(_add_in_place, w=(3, 2), b=(2,)), vectors, "w", "b"),
-    "augmented": (lambda: Bare(_augmented, w=(3, 2), b=(2,)), vectors, "w", "b"),
+    "partly detached": (lambda: Bare(lambda m, x: (x @ m.w.detach()).sin() @ m.w, w=(3, 3)), vectors, "w", ""),
+    "in place": (lambda: Bare(_add_in_place, w=(3, 2), b=(2,)), vectors, "w b", ""),
+    "augmented": (lambda: Bare(_augmented, w=(3, 2), b=(2,)), vectors, "w b", ""),
     "batch second": (
-        lambda: Bare(lambda m, x: (x.transpose(0, 1) @ m.w).tanh().sum(0), w=(3, 2)), sequences, "", "w",
+        lambda: Bare(lambda m, x: (x.transpose(0, 1) @ m.w).tanh().sum(0), w=(3, 2)), sequences, "w", "",
     ),
     "batch second inside": (
-        lambda: Bare(lambda m, x: (m.w[:, x] + m.b[:, None, None]).tanh().sum(2).T, w=(3, 6), b=(3,)), ids, "w", "b",
+        lambda: Bare(lambda m, x: (m.w[:, x] + m.b[:, None, None]).tanh().sum(2).T, w=(3, 6), b=(3,)), ids, "w b", "",
     ),
     "ellipsis": (
         lambda: Bare(lambda m, x: torch.einsum("...d,hd->...h", x, m.w).tanh().sum(1), w=(2, 3)), sequences, "w", "",
@@ -163,12 +163,12 @@ MODELS = {
     ),
     "lookup": (lambda: Bare(lambda m, x: F.embedding(x, m.w).tanh().sum(1), w=(6, 2)), ids, "w", ""),
     "lookup, padding": (
-        lambda: Bare(lambda m, x: F.embedding(x, m.w, padding_idx=0).tanh().sum(1), w=(6, 2)), ids, "", "w",
+        lambda: Bare(lambda m, x: F.embedding(x, m.w, padding_idx=0).tanh().sum(1), w=(6, 2)), ids, "w", "",
     ),
     "negative ids": (lambda: Bare(lambda m, x: m.w[x - 6].tanh().sum(1), w=(6, 2)), ids, "w", ""),
     "one id": (lambda: Bare(lambda m, x: m.w[..., x[:, 0]].T.tanh(), w=(2, 6)), ids, "w", ""),
     "ids flattened": (
-        lambda: Bare(lambda m, x: m.w[x.reshape(-1)].unflatten(0, x.shape).tanh().sum(1), w=(6, 2)), ids, "", "w",
+        lambda: Bare(lambda m, x: m.w[x.reshape(-1)].unflatten(0, x.shape).tanh().sum(1), w=(6, 2)), ids, "w", "",
     ),
     "positions by index": (
         lambda: Bare(lambda m, x: (m.w[x] + m.b[torch.arange(x.shape[1])]).tanh().sum(1), w=(6, 2), b=(5, 2)),
@@ -217,9 +217,8 @@ def test_rules_are_used_where_they_hold_and_nowhere_else(name):
 
 
 @every_model
-@pytest.mark.parametrize("sizes", [(5, 3), (6, 1)])
-def test_two_sets_of_inputs(name, sizes):
-    (model, x1), (_, x2) = made(name, sizes[0]), made(name, sizes[1], 1)
+def test_two_sets_of_inputs(name):
+    (model, x1), (_, x2) = made(name, 6), made(name, 1, 1)
     expected = sum(reference(model, cast(x1, DOUBLE), cast(x2, DOUBLE)).values())
     with warnings.catch_warnings():  # one example does not show which axis is the batch: slower is allowed there
         warnings.simplefilter("ignore", FallbackWarning)
@@ -229,11 +228,10 @@ def test_two_sets_of_inputs(name, sizes):
 @every_model
 def test_tiles_down_to_one_example(name):
     model, x = made(name, 9)
-    whole = empirical_ntk(model, x)
-    for share in (4, 8):  # 9 = 5 + 4 = 3 + 3 + 3
-        limit = plan(model, x, max_bytes=10**9).result_bytes + plan(model, x, max_bytes=10**9).tile_bytes // share
-        assert plan(model, x, max_bytes=limit).tile < 9
-        assert_near(empirical_ntk(model, x, max_bytes=limit), whole, 1e-12)
+    generous = plan(model, x, max_bytes=10**9)
+    limit = generous.result_bytes + generous.tile_bytes // 8  # 9 = 3 + 3 + 3, or less
+    assert plan(model, x, max_bytes=limit).tile < 9
+    assert_near(empirical_ntk(model, x, max_bytes=limit), empirical_ntk(model, x), 1e-12)
 
 
 @every_model
@@ -305,9 +303,9 @@ def test_a_use_that_only_large_batches_have_is_refused_by_structured():
 
 
 PLANTED = {
-    "elementwise": lambda f: lambda view, x, leaf, n, **k: f(view, x, leaf, n, **k | {"sign": -1.0}),
-    "contraction": lambda f: lambda view, *a: f(operations.View(view.name, view.positions, 2.0), *a),
-    "index": lambda f: lambda view, axis, i, *a: f(view, axis, i.roll(1, 0), *a),
+    "broadcast": lambda f: lambda view, *a: f(operations.View(view.name, view.positions, -1.0), *a),
+    "contraction": lambda f: lambda view, *a, **k: f(operations.View(view.name, view.positions, 2.0), *a, **k),
+    "index": lambda f: lambda view, axis, i, *a, **k: f(view, axis, i.roll(1, 0), *a, **k),
 }
 
 
@@ -315,7 +313,7 @@ PLANTED = {
 def test_the_certificate_sees_a_wrong_rule(rule, monkeypatch):
     model, x = made("transformer", 6)
     monkeypatch.setattr(operations, rule, PLANTED[rule](getattr(operations, rule)))
-    hit = {"elementwise": "W_pos", "contraction": "W_Q W_K W_V W_O W_in W_out W_U", "index": "W_E"}[rule]
+    hit = {"broadcast": "W_pos", "contraction": "W_Q W_K W_V W_O W_in W_out W_U", "index": "W_E"}[rule]
     assert plan(model, x).general == tuple(hit.split())
     expected = reduced(sum(reference(model, x).values()), "trace")
     assert_near(empirical_ntk(model, x), expected, 1e-10)
@@ -329,7 +327,7 @@ def test_cross_terms_that_no_rule_gives_would_be_seen(monkeypatch):
 
     model, x = made("autoencoder, square", 5)
     truth = reduced(sum(reference(model, x).values()), "trace")
-    monkeypatch.setattr(certificate, "joint_groups", apart)
+    monkeypatch.setattr(certificate, "without_overlap", lambda taps, size: taps)
     monkeypatch.setattr(rules, "joint_groups", apart)
     with pytest.raises(AssertionError, match="ratio"):
         assert_near(empirical_ntk(model, x), truth, 1e-10)
@@ -348,13 +346,13 @@ def test_a_transformer_takes_no_more_than_its_limit(shrink, reduce):
 
 def test_tokens_that_the_outputs_do_not_see_are_left_out(monkeypatch):
     seen = {}
-    products = rules.Factors.products
+    products = rules.Factors.add_products
 
-    def counted(self, other, *, paired):
+    def counted(self, other, target, buffers):
         seen.setdefault(self.kind, set()).add(self.g.shape[2])
-        return products(self, other, paired=paired)
+        products(self, other, target, buffers)
 
-    monkeypatch.setattr(rules.Factors, "products", counted)
+    monkeypatch.setattr(rules.Factors, "add_products", counted)
     model, x = made("transformer", 6)
     empirical_ntk(model, x)
     assert seen == {"embedding": {4}, "bias": {1}, "linear": {1, 4}}  # keys and values 4, the last position's 1

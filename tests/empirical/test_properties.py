@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from entk_tutorial.empirical import empirical_ntk
+from entk_tutorial.empirical import empirical_ntk, plan
 
 from .cases import assert_near, reduced, reference
 
@@ -72,3 +72,71 @@ def test_parts_add_up(problem):
     total = empirical_ntk(model, x, reduce="full")
     for by in ("layer", "parameter"):
         assert_near(sum(empirical_ntk(model, x, reduce="full", by=by).values()), total, 1e-12)
+
+
+class Stack(nn.Module):
+    """Random steps on (N, T, D): some with parameters, some tied to an earlier one, some that move axes about."""
+
+    def __init__(self, steps: list[str], width: int) -> None:
+        super().__init__()
+        self.steps = steps
+        make = {
+            "linear": lambda: nn.Linear(width, width),
+            "conv": lambda: nn.Conv1d(width, width, 3, padding=1),
+            "norm": lambda: nn.LayerNorm(width),
+            "attention": lambda: nn.MultiheadAttention(width, 1, batch_first=True),
+            "scale": lambda: nn.ParameterDict({"w": nn.Parameter(torch.ones(width))}),
+        }
+        self.parts = nn.ModuleDict({kind: make[kind]() for kind in dict.fromkeys(steps) if kind in make})
+        self.out = nn.Linear(width, 2)
+
+    def forward(self, x):
+        for step in self.steps:  # a kind that comes twice is the same layer: its cross terms count
+            if step == "conv":
+                x = x + self.parts["conv"](x.mT).mT.tanh()
+            elif step == "attention":
+                x = x + self.parts["attention"](x, x, x, need_weights=False)[0]
+            elif step == "scale":
+                x = x * self.parts["scale"]["w"] + self.parts["scale"]["w"].flip(0)
+            elif step == "back":  # by the transposed weight, if there is one
+                x = x @ self.parts["linear"].weight if "linear" in self.parts else x.sin()
+            elif step == "time first":
+                x = (x.transpose(0, 1) @ self.out.weight.T @ self.out.weight).transpose(0, 1).tanh()
+            else:
+                x = self.parts[step](x)
+        return self.out(x.tanh()).mean(1)
+
+
+@st.composite
+def stacks(draw):
+    """A stack of one to four steps, and sequences; batch, length and width are often equal."""
+    kinds = ["linear", "conv", "norm", "attention", "scale", "back", "time first"]
+    steps = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4))
+    width, length, n = draw(st.integers(2, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
+    model = Stack(steps, width).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64))
+    return model, torch.randn(n, length, width, generator=generator, dtype=torch.float64), generator
+
+
+@FAST
+@given(stacks())
+def test_stacks_of_layers(problem):
+    """The definition; all by rule; symmetric, positive semi-definite; parts add up; order and tiles do not matter."""
+    model, x, generator = problem
+    the_plan = plan(model, x)
+    assert the_plan.general == ()
+    truth = sum(reference(model, x).values())
+    flat = empirical_ntk(model, x, reduce="flat")
+    assert_near(flat, reduced(truth, "flat"), 1e-10)
+    assert torch.equal(flat, flat.T)
+    assert float(torch.linalg.eigvalsh(flat).min()) >= -1e-10 * float(flat.trace())
+    trace = empirical_ntk(model, x)
+    assert_near(sum(empirical_ntk(model, x, by="layer").values()), trace, 1e-12)
+    order = torch.randperm(len(x), generator=generator)
+    assert_near(empirical_ntk(model, x[order]), trace[order][:, order], 1e-12)
+    small = the_plan.result_bytes + the_plan.tile_bytes // 2
+    if len(x) > 1:
+        assert_near(empirical_ntk(model, x, max_bytes=small), trace, 1e-12)

@@ -1,15 +1,15 @@
 """Contraction rules that give a parameter's share of the kernel without forming its Jacobian."""
 
 from entk_tutorial.empirical.structured.certificate import LAYER_KINDS, certified_parameters, record
-from entk_tutorial.empirical.structured.operations import ParameterTap
 from entk_tutorial.empirical.structured.rules import (
     TOKEN_GRAM_LIMIT,
     Factors,
     JointFactors,
-    factors_of,
+    Part,
+    parts_of,
     rule_operations,
 )
-from entk_tutorial.empirical.structured.taps import Tap
+from entk_tutorial.empirical.structured.taps import ParameterTap, Tap
 
 __all__ = [
     "LAYER_KINDS",
@@ -17,9 +17,10 @@ __all__ = [
     "Factors",
     "JointFactors",
     "ParameterTap",
+    "Part",
     "Tap",
     "certified_parameters",
-    "factors_of",
+    "parts_of",
     "record",
     "rule_operations",
 ]

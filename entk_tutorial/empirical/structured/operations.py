@@ -1,107 +1,75 @@
-r"""What one operation does with a bare parameter: taps for einsum, matmul, indexing, sums and products.
+r"""What one operation does with a parameter: taps for contractions, lookups, and element by element.
 
 All of these are linear in the parameter, so its gradient follows from the cotangent of the result and the other
 operand. A contraction splits the parameter's axes: those that the result has (O), those that are summed against the
 other operand (I), and those that both have (H, one block each). The gradient of a block is then
 :math:`\sum_t g_t x_t^\top` of size (O, I), as for a linear layer. Indexing with a batch of ids is an embedding; adding,
-or multiplying element by element, gives the gradient at once, summed over the axes that were broadcast.
-
-The first axis of the other operand must be the batch. Where it is not, there is no rule, or the certificate refuses.
+or combining element by element, gives the gradient at once, summed over the axes that were broadcast.
 """
 
 from __future__ import annotations
 
 import math
 import string
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from entk_tutorial.empirical.structured.taps import Tap
+from entk_tutorial.empirical.structured.batch import BatchAxis
+from entk_tutorial.empirical.structured.taps import ParameterTap, View, direct
 
 _MOST_BLOCKS = 64
 """More blocks than this (H above) cost more by rule than they save."""
 
 
-@dataclass(frozen=True)
-class View:
-    """A parameter, or a view of it times a constant.
+def contraction(
+    view: View, x: Tensor, w: str, x_axes: str, y: str, leaf: Tensor, n: int, at: BatchAxis, rule: str | None = None
+) -> list[ParameterTap] | None:
+    """Taps of ``einsum("w,x->y", view, x)``, a letter an axis; None if there is no rule.
 
-    Attributes:
-        name: of the parameter.
-        positions: shape of the view; where each of its entries lies in the flattened parameter.
-        scale: what the entries are multiplied by.
+    ``at`` is the batch axis of x; ``leaf`` has the shape of the result.
     """
-
-    name: str
-    positions: Tensor
-    scale: float = 1.0
-
-
-@dataclass
-class ParameterTap(Tap):
-    """One operation with a bare parameter on a batch; ``source`` and ``leaf`` as in :class:`Tap`.
-
-    Attributes:
-        kind: ``"linear"``, ``"embedding"``, or ``"bias"`` where the cotangent is the gradient itself.
-        positions: where the gradient's entries lie in the flattened parameter: (O, I), (ids, O), or (P,) for a bias.
-        arrange: leaf's gradient -> (N, T, O), the view's scale included.
-        rule: the operation in words, the same for every batch: what was certified must be what is used.
-    """
-
-    positions: Tensor = field(kw_only=True)
-    arrange: Callable[[Tensor], Tensor] = field(kw_only=True)
-    rule: str = field(kw_only=True)
-
-    def cotangent(self, g: Tensor | None) -> Tensor:
-        """Gradient of the leaf as (N, T, O)."""
-        return self.arrange(torch.zeros_like(self.leaf) if g is None else g)
-
-    def whole(self, gradient: Tensor, size: int) -> Tensor:
-        """Gradient of the view (..., entries of ``positions``) in its place in the flattened parameter (..., P)."""
-        out = gradient.new_zeros((*gradient.shape[:-1], size))
-        return out.index_add_(gradient.ndim - 1, self.positions.reshape(-1), gradient)
-
-
-def contraction(view: View, x: Tensor, w: str, x_axes: str, y: str, leaf: Tensor, n: int) -> list[ParameterTap] | None:
-    """Taps of ``einsum("w,x->y", view, x)``, a letter an axis; None if there is no rule."""
-    batch = x_axes[:1]
+    batch = x_axes[at.axis]
     repeated = any(len(set(term)) < len(term) for term in (w, x_axes, y))
-    if not batch or batch in w or batch not in y or x.shape[0] != n or repeated:
+    if repeated or batch in w or batch not in y or x.shape[at.axis] != n * at.times:
         return None
     if (set(w) | set(x_axes)) != set(w) & set(x_axes) | set(y):
         return None  # an axis of one operand that is summed away
     sizes = dict(zip(w, view.positions.shape, strict=True))
     if any(sizes.get(a, size) != size for a, size in zip(x_axes, x.shape, strict=True)):
         return None  # einsum broadcasts axes of size 1
+    words = f"{rule or f'einsum {w},{x_axes}->{y}'}{at}"
+    at_y = BatchAxis(y.index(batch), at.times, at.minor)
     sizes |= dict(zip(x_axes, x.shape, strict=True))
-    tokens = [a for a in x_axes[1:] if a not in w]
-    inner = [a for a in w if a in x_axes and a not in y]
-    blocks = [a for a in w if a in x_axes and a in y]
-    outer = [a for a in w if a not in x_axes]
+    x_rest, y_rest = x_axes.replace(batch, ""), y.replace(batch, "")
+    tokens = [a for a in x_rest if a not in w]
+    inner = [a for a in w if a in x_rest and a not in y]
+    blocks = [a for a in w if a in x_rest and a in y]
+    outer = [a for a in w if a not in x_rest]
     t, i, h, o = (math.prod(sizes[a] for a in axes) for axes in (tokens, inner, blocks, outer))
+    t *= at.times
     if h > _MOST_BLOCKS:
         return None
-    source = x.detach().permute([x_axes.index(a) for a in [batch, *tokens, *blocks, *inner]]).reshape(n, t, h, i)
+    order_x = [0, 1, *(2 + x_rest.index(a) for a in [*tokens, *blocks, *inner])]
+    source = at.front(x.detach(), n).permute(order_x).reshape(n, t, h, i)
     positions = view.positions.permute([w.index(a) for a in [*blocks, *outer, *inner]]).reshape(h, o, i)
-    order = [y.index(a) for a in [batch, *tokens, *blocks, *outer]]
+    order = [0, 1, *(2 + y_rest.index(a) for a in [*tokens, *blocks, *outer])]
 
     def tap(block: int) -> ParameterTap:
         def arrange(g: Tensor) -> Tensor:
-            return g.permute(order).reshape(n, t, h, o)[:, :, block] * view.scale
+            return at_y.front(g, n).permute(order).reshape(n, t, h, o)[:, :, block] * view.scale
 
         kept = source[:, :, block].clone()  # the model may overwrite its operand before we use it
-        return ParameterTap(
-            "linear", kept, leaf, positions=positions[block], arrange=arrange, rule=f"einsum {w},{x_axes}->{y}"
-        )
+        return ParameterTap("linear", kept, leaf, positions=positions[block], arrange=arrange, rule=words)
 
     return [tap(block) for block in range(h)]
 
 
-def einsum(view: View, args: Sequence[Any], held: int, leaf: Tensor, n: int) -> list[ParameterTap] | None:
+def einsum(
+    view: View, args: Sequence[Any], held: int, leaf: Tensor, n: int, at: BatchAxis
+) -> list[ParameterTap] | None:
     """Taps of ``torch.einsum(equation, a, b)``, where operand ``held`` (1 or 2) is the parameter."""
     if len(args) != 3 or not isinstance(args[0], str) or not isinstance(args[3 - held], Tensor):
         return None
@@ -119,10 +87,12 @@ def einsum(view: View, args: Sequence[Any], held: int, leaf: Tensor, n: int) -> 
         return None  # the implicit order of axes: rare, and easily misread
     if not all(set(term) <= set(string.ascii_letters) for term in (w, x_axes, y)):
         return None
-    return contraction(view, x, w, x_axes, y, leaf, n)
+    return contraction(view, x, w, x_axes, y, leaf, n, at)
 
 
-def matmul(view: View, x: Tensor, leaf: Tensor, n: int, *, view_first: bool) -> list[ParameterTap] | None:
+def matmul(
+    view: View, x: Tensor, leaf: Tensor, n: int, at: BatchAxis, *, view_first: bool
+) -> list[ParameterTap] | None:
     """Taps of ``view @ x`` or ``x @ view``, broadcast axes included."""
     shapes = (tuple(view.positions.shape), tuple(x.shape))
     first, second = shapes if view_first else shapes[::-1]
@@ -139,6 +109,7 @@ def matmul(view: View, x: Tensor, leaf: Tensor, n: int, *, view_first: bool) -> 
     w_axes, x_axes = (axes_first, axes_second) if view_first else (axes_second, axes_first)
     # A leading axis of size 1 is broadcast: it belongs to the other operand alone.
     w_size, x_size = dict(zip(w_axes, shapes[0], strict=True)), dict(zip(x_axes, shapes[1], strict=True))
+    batch = x_axes[at.axis]
     positions, operand = view.positions, x
     for axis in lead:
         if axis not in w_size or axis not in x_size:
@@ -146,55 +117,75 @@ def matmul(view: View, x: Tensor, leaf: Tensor, n: int, *, view_first: bool) -> 
         if w_size[axis] == 1:
             positions = positions.squeeze(w_axes.index(axis))
             w_axes.remove(axis)
-        elif x_size[axis] == 1:
+        elif x_size[axis] == 1 and axis != batch:
             operand = operand.squeeze(x_axes.index(axis))
             x_axes.remove(axis)
+    moved = BatchAxis(x_axes.index(batch), at.times, at.minor)
     squeezed = View(view.name, positions, view.scale)
-    return contraction(squeezed, operand, "".join(w_axes), "".join(x_axes), y, leaf, n)
+    return contraction(squeezed, operand, "".join(w_axes), "".join(x_axes), y, leaf, n, moved)
 
 
-def linear(view: View, x: Tensor, leaf: Tensor, n: int) -> list[ParameterTap] | None:
+def linear(view: View, x: Tensor, leaf: Tensor, n: int, at: BatchAxis) -> list[ParameterTap] | None:
     """Taps of the weight in ``F.linear(x, view)``."""
-    if view.positions.ndim != 2 or x.ndim < 2:
+    if view.positions.ndim != 2 or x.ndim < 2 or at.axis == x.ndim - 1:
         return None
     free = string.ascii_letters[2 : x.ndim + 1]
-    return contraction(view, x, "ba", free + "a", free + "b", leaf, n)
+    return contraction(view, x, "ba", free + "a", free + "b", leaf, n, at, rule="linear")
 
 
-def elementwise(
-    view: View, x: Tensor | None, leaf: Tensor, n: int, *, sign: float = 1.0, rule: str
-) -> list[ParameterTap] | None:
-    """Taps of ``view * x``, or of ``sign * view`` added to something (x None); leaf has the result's shape."""
-    shape = (1,) * (leaf.ndim - view.positions.ndim) + tuple(view.positions.shape)
-    if leaf.ndim < 2 or len(shape) != leaf.ndim or leaf.shape[0] != n or shape[0] != 1:
-        return None
-    if x is not None and (x.ndim != leaf.ndim or x.shape[0] != n):
-        return None
-    other = None if x is None else x.detach().clone()
-    summed = [axis for axis in range(1, leaf.ndim) if shape[axis] == 1 and leaf.shape[axis] != 1]
+def along(view: View, leaf: Tensor, n: int, at: BatchAxis, axis: int, rule: str) -> ParameterTap:
+    """Tap of a vector added along ``axis`` of a result of leaf's shape: the bias of a layer."""
+    others = [2 + a - (a > at.axis) for a in range(leaf.ndim) if a not in (at.axis, axis)]
 
     def arrange(g: Tensor) -> Tensor:
-        g = g if other is None else g * other
-        g = g.sum(summed) if summed else g
-        return g.reshape(n, 1, -1) * (view.scale * sign)
+        return at.front(g, n).sum([1, *others]).unsqueeze(1)
 
-    source = leaf.new_empty((n, 0, 0)) if other is None else other
-    positions = view.positions.reshape(-1)
-    words = f"{rule}, {view.positions.ndim} axes of {leaf.ndim}"
-    return [ParameterTap("bias", source, leaf, positions=positions, arrange=arrange, rule=words)]
+    return direct(view, leaf, arrange, f"{rule}{at}")
 
 
-def index(view: View, axis: int, ids: Tensor, leaf: Tensor, n: int) -> list[ParameterTap] | None:
-    """Taps of ``view[:, ids]`` with as many full slices as ``axis`` says, and ids (N, ...)."""
+def broadcast(view: View, shape: Sequence[int], n: int, at: BatchAxis, like: Tensor, rule: str) -> ParameterTap | None:
+    """Tap of a view that is combined element by element with something, the result having ``shape``.
+
+    Its leaf is the view's copy for each example: it is added to the *operand*, so that autograd multiplies and sums.
+    """
+    missing = len(shape) - view.positions.ndim
+    own = [1] * missing + list(view.positions.shape)
+    if missing < 0 or shape[at.axis] != n * at.times or own[at.axis] != 1:
+        return None
+    own[at.axis] = n * at.times
+    leaf = like.new_zeros(own).requires_grad_()
+
+    def arrange(g: Tensor) -> Tensor:
+        return at.front(g, n).sum(1).reshape(n, 1, -1)
+
+    return direct(view, leaf, arrange, f"{rule}, {view.positions.ndim} axes of {len(shape)}{at}")
+
+
+def copies(view: View, moved: Tensor, leaf: Tensor, n: int, at: BatchAxis, rule: str) -> ParameterTap | None:
+    """Tap of a view that was expanded or repeated along the batch; ``moved`` are the positions of the copies."""
+    rows = at.front(moved, n)
+    if not torch.equal(rows, rows[:1].expand_as(rows)):
+        return None  # each example has other entries
+
+    def arrange(g: Tensor) -> Tensor:
+        return at.front(g, n).reshape(n, 1, -1)
+
+    return direct(View(view.name, rows[0], view.scale), leaf, arrange, f"{rule}{at}")
+
+
+def index(
+    view: View, axis: int, ids: Tensor, leaf: Tensor, n: int, at: BatchAxis, rule: str | None = None
+) -> list[ParameterTap]:
+    """Taps of ``view[:, ids]`` with as many full slices as ``axis`` says; ``at`` is the batch axis of ids."""
     rows = view.positions.shape[axis]
-    kept = ids.detach().long().reshape(n, -1)
+    kept = at.front(ids.detach().long(), n).reshape(n, -1)
     kept = torch.where(kept < 0, kept + rows, kept)
     positions = view.positions.movedim(axis, 0).reshape(rows, -1)
     of_ids = list(range(axis, axis + ids.ndim))
     order = of_ids + [a for a in range(leaf.ndim) if a not in of_ids]
 
     def arrange(g: Tensor) -> Tensor:
-        return g.permute(order).reshape(n, kept.shape[1], -1) * view.scale
+        return at.front(g.permute(order), n).reshape(n, kept.shape[1], -1) * view.scale
 
-    rule = f"index along axis {axis} of {view.positions.ndim}"
-    return [ParameterTap("embedding", kept, leaf, positions=positions, arrange=arrange, rule=rule)]
+    words = rule or f"index along axis {axis} of {view.positions.ndim}"
+    return [ParameterTap("embedding", kept, leaf, positions=positions, arrange=arrange, rule=f"{words}{at}")]

@@ -9,25 +9,55 @@ For an embedding :math:`x` is one-hot and the first factor is the equality of to
 called twice just has more tokens: the cross terms come by themselves. Tokens whose cotangent is zero for all examples
 of a tile are left out: all but the last position, where a model reads out that one only. Each rule has two forms,
 "token" (the formula above) and "row" (write down one projected output's gradients, then multiply), and takes the one
-that counts fewer operations.
+that counts fewer operations. Of a tile against itself only the upper triangle is multiplied, panel by panel.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from entk_tutorial.empirical.reductions import contract
-from entk_tutorial.empirical.structured.operations import ParameterTap
-from entk_tutorial.empirical.structured.taps import Tap
-from entk_tutorial.empirical.structured.uses import joint_groups
+from entk_tutorial.empirical.structured.joint import joint_groups
+from entk_tutorial.empirical.structured.taps import ParameterTap, Tap
 
 TOKEN_GRAM_LIMIT = 1 << 24
 """Elements of one temporary token Gram: 64 MB in float32."""
+PANEL = 1024
+"""Rows of one panel of a product, at most."""
+
+
+def panel_rows(n: int) -> int:
+    """Rows of a panel of n: small enough that little below the diagonal is multiplied, large enough for the library."""
+    return max(min(n, 96), min(PANEL, -(-n // 8)))
+
+
+def panels(n: int, *, same: bool) -> Iterator[tuple[slice, slice]]:
+    """Rows, and the columns to multiply them by: all, or those from the diagonal on if both sides are the same."""
+    step = panel_rows(n) if same else PANEL
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n)), slice(start if same else 0, None)
+
+
+class Buffers:
+    """Memory that panels use in turn: to ask the system for fresh pages each time costs as much as a product."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._held: dict[str, Tensor] = {}
+
+    def product(self, role: str, left: Tensor, right: Tensor) -> Tensor:
+        """``left @ right.T`` in the buffer of that role."""
+        rows, columns = left.shape[0], right.shape[0]
+        flat = self._held.get(role)
+        if flat is None or flat.numel() < rows * columns or flat.dtype != left.dtype:
+            flat = self._held[role] = left.new_empty(rows * columns)
+        out = flat[: rows * columns].view(rows, columns)
+        return torch.mm(left, right.T, out=out)
 
 
 @dataclass(frozen=True)
@@ -46,6 +76,10 @@ class Factors:
     g: Tensor
     size: tuple[int, ...]
 
+    def rows(self, index: slice) -> Factors:
+        """The examples at ``index``; nothing is copied."""
+        return replace(self, source=None if self.source is None else self.source[index], g=self.g[index])
+
     def row_gradients(self, a: int) -> Tensor:
         """(N, P) gradients of projected output ``a``, written down."""
         g = self.g[:, a]
@@ -54,63 +88,93 @@ class Factors:
             return torch.einsum("nto,nti->noi", g, self.source).flatten(1)
         if self.kind == "embedding":
             assert self.source is not None
-            out = g.new_zeros((g.shape[0], *self.size))
+            out = g.new_zeros((g.shape[0], self.size[0], g.shape[-1]))
             index = self.source.unsqueeze(-1).expand(-1, -1, g.shape[-1])
             return out.scatter_add_(1, index, g).flatten(1)
         return g.flatten(1)
 
-    def products(self, other: Factors, *, paired: bool) -> Tensor:
-        """This tile against another: (N1, N2) if ``paired``, else (N1, A, N2, B)."""
+    def products(self, other: Factors) -> Tensor:
+        """This tile against another, all pairs of projected outputs: (N1, A, N2, B)."""
         if self.kind == "bias":
-            return contract(self.g.flatten(2), other.g.flatten(2), paired=paired)
-        token, row = rule_operations(self.kind, self.g.shape, other.g.shape, self.size, paired=paired)
-        if token <= row:
-            return self._token_form(other, paired=paired)
-        return self._row_form(other, paired=paired)
+            return contract(self.g.flatten(2), other.g.flatten(2), paired=False)
+        token, row = rule_operations(self.kind, self.g.shape, other.g.shape, self.size, paired=False)
+        if token > row:
+            left = torch.stack([self.row_gradients(a) for a in range(self.g.shape[1])], 1)
+            right = torch.stack([other.row_gradients(b) for b in range(other.g.shape[1])], 1)
+            return contract(left, right, paired=False)
+        n1, a, t1, _ = self.g.shape
+        n2, b, t2, _ = other.g.shape
+        out = self.g.new_zeros((n1, a, n2, b))
+        for t in range(t1):
+            for u in range(t2):
+                similar = self._similarity(other, slice(t, t + 1), slice(u, u + 1))
+                block = contract(self.g[:, :, t], other.g[:, :, u], paired=False)
+                out += block.mul_(similar[:, None, :, None])
+        return out
 
-    def _row_form(self, other: Factors, *, paired: bool) -> Tensor:
-        if paired:
-            rows = range(self.g.shape[1])
-            total = self.row_gradients(0) @ other.row_gradients(0).T
-            for a in rows[1:]:
-                total += self.row_gradients(a) @ other.row_gradients(a).T
-            return total
-        left = torch.stack([self.row_gradients(a) for a in range(self.g.shape[1])], 1)
-        right = torch.stack([other.row_gradients(b) for b in range(other.g.shape[1])], 1)
-        return contract(left, right, paired=False)
+    def add_products(self, other: Factors, target: Tensor, buffers: Buffers) -> None:
+        """Add this tile against another, equal outputs paired, to ``target`` (N1, N2).
 
-    def _similarity(self, other: Factors, t: slice, u: int | slice, rows: slice) -> Tensor:
+        If ``other`` is this tile itself, what lies below the diagonal panels is left alone.
+        """
+        same = self is other
+        if self.kind == "bias":
+            left, right = self.g.flatten(1), other.g.flatten(1)
+            for rows, columns in panels(len(left), same=same):
+                target[rows, columns].addmm_(left[rows], right[columns].T)
+            return
+        token, row = rule_operations(self.kind, self.g.shape, other.g.shape, self.size, paired=True)
+        if token > row:
+            for a in range(self.g.shape[1]):
+                left = self.row_gradients(a)
+                right = left if same else other.row_gradients(a)
+                for rows, columns in panels(len(left), same=same):
+                    target[rows, columns].addmm_(left[rows], right[columns].T)
+        elif self.g.shape[2] == other.g.shape[2] == 1:
+            self._add_single_token(other, target, buffers, same=same)
+        else:
+            self._add_token_grams(other, target, same=same)
+
+    def _similarity(self, other: Factors, t: slice = slice(None), u: slice = slice(None)) -> Tensor:
         """Token Gram between tokens ``t`` of self and ``u`` of other: equality of ids, or scalar products."""
         assert self.source is not None and other.source is not None
         if self.kind == "embedding":
-            left, right = self.source[rows, t], other.source[:, u]
+            left, right = self.source[:, t], other.source[:, u]
             return (left.reshape(-1, 1) == right.reshape(1, -1)).to(self.g.dtype)
-        return self.source[rows, t].flatten(0, -2) @ other.source[:, u].flatten(0, -2).T
+        return self.source[:, t].flatten(0, -2) @ other.source[:, u].flatten(0, -2).T
 
-    def _token_form(self, other: Factors, *, paired: bool) -> Tensor:
+    def _add_single_token(self, other: Factors, target: Tensor, buffers: Buffers, *, same: bool) -> None:
+        left, right = self.g.flatten(1), other.g.flatten(1)
+        # The output layer of a network that ends in one: the cotangents do not depend on the example.
+        scale = float(left[0] @ right[0]) if _all_rows_equal(left) and _all_rows_equal(right) else None
+        for rows, columns in panels(len(left), same=same):
+            mine, theirs, out = self.rows(rows), other.rows(columns), target[rows, columns]
+            if self.kind == "embedding":
+                similar = mine._similarity(theirs)
+            else:
+                assert mine.source is not None and theirs.source is not None
+                x, y = mine.source.flatten(1), theirs.source.flatten(1)
+                if scale is not None:
+                    out.addmm_(x, y.T, alpha=scale)
+                    continue
+                similar = buffers.product("similar", x, y)
+            out.addcmul_(buffers.product("gram", left[rows], right[columns]), similar)
+
+    def _add_token_grams(self, other: Factors, target: Tensor, *, same: bool) -> None:
         n1, a, t1, o = self.g.shape
-        n2, b, t2, _ = other.g.shape
-        if not paired:
-            out = self.g.new_zeros((n1, a, n2, b))
-            for t in range(t1):
-                for u in range(t2):
-                    similar = self._similarity(other, slice(t, t + 1), slice(u, u + 1), slice(None))
-                    block = contract(self.g[:, :, t], other.g[:, :, u], paired=False)
-                    out += block.mul_(similar[:, None, :, None])
-            return out
-        if t1 == t2 == 1:
-            similar = self._similarity(other, slice(None), slice(None), slice(None))
-            return similar * contract(self.g.flatten(2), other.g.flatten(2), paired=True)
-        out = self.g.new_empty((n1, n2))
-        step = max(1, TOKEN_GRAM_LIMIT // (t1 * t2 * n2))
+        n2, _, t2, _ = other.g.shape
+        step = min(panel_rows(n1), max(1, TOKEN_GRAM_LIMIT // (t1 * t2 * n2)))
         right = other.g.permute(0, 2, 1, 3).reshape(n2 * t2, a * o)
         for start in range(0, n1, step):
-            rows = slice(start, min(start + step, n1))
+            rows, columns = slice(start, min(start + step, n1)), slice(start if same else 0, None)
             left = self.g[rows].permute(0, 2, 1, 3).reshape(-1, a * o)
-            gram = left @ right.T
-            gram *= self._similarity(other, slice(None), slice(None), rows)
-            out[rows] = gram.reshape(-1, t1, n2, t2).sum((1, 3))
-        return out
+            gram = left @ right[(columns.start * t2) :].T
+            gram *= self.rows(rows)._similarity(other.rows(columns))
+            target[rows, columns] += gram.reshape(len(left) // t1, t1, -1, t2).sum((1, 3))
+
+
+def _all_rows_equal(g: Tensor) -> bool:
+    return bool(torch.equal(g[0], g[-1])) and bool((g == g[0]).all())
 
 
 def rule_operations(
@@ -123,7 +187,7 @@ def rule_operations(
     inner = size[1] if kind == "linear" else 1
     token = n1 * n2 * t1 * t2 * (inner + outputs * o)
     write = (n1 * a * t1 + n2 * b * t2) * o * inner
-    parameters = size[0] * size[1] if len(size) == 2 else o
+    parameters = o * inner if kind == "linear" else size[0] * o
     return token, n1 * n2 * outputs * parameters + write
 
 
@@ -132,64 +196,88 @@ class JointFactors:
     """A parameter used in several ways that have no cross terms: their products add up.
 
     Attributes:
-        parts: position of the first tap -> factors; a part without cotangents is left out.
+        parts: key of the part -> factors; a part without cotangents is left out.
     """
 
-    parts: dict[int, Factors]
+    parts: dict[str, Factors]
 
-    def products(self, other: JointFactors, *, paired: bool) -> Tensor | None:
-        """This tile against another; None if they have no part in common."""
+    def products(self, other: JointFactors) -> Tensor | None:
+        """This tile against another, (N1, A, N2, B); None if they have no part in common."""
         total: Tensor | None = None
         for key, part in self.parts.items():
             if key in other.parts:
-                block = part.products(other.parts[key], paired=paired)
+                block = part.products(other.parts[key])
                 total = block if total is None else total.add_(block)
         return total
 
+    def add_products(self, other: JointFactors, target: Tensor, buffers: Buffers) -> None:
+        """See :meth:`Factors.add_products`."""
+        for key, part in self.parts.items():
+            if key in other.parts:
+                part.add_products(other.parts[key], target, buffers)
 
-def factors_of(
-    name: str,
-    kind: str,
-    taps: list[Tap],
-    cotangents: dict[int, Tensor],
-    size: tuple[int, ...],
-    dtype: torch.dtype,
-) -> JointFactors:
-    """Factors of parameter ``name`` from its taps and their cotangents (N, A, T, O), by tap identity."""
-    if not taps:
-        raise KeyError(f"parameter {name!r} was never used; it has no taps")
+
+@dataclass(frozen=True)
+class Part:
+    """Uses of a parameter whose cross terms come by themselves: taps that share their tokens.
+
+    Attributes:
+        name: of the parameter.
+        key: the same for every batch.
+        kind: ``"linear"``, ``"embedding"`` or ``"bias"``.
+        taps: whose tokens are put side by side; for a bias, summed.
+        size: (rows, columns) of the weight, or of the view of it.
+        numel: entries of the parameter.
+    """
+
+    name: str
+    key: str
+    kind: str
+    taps: tuple[ParameterTap, ...]
+    size: tuple[int, ...]
+    numel: int
+
+    def cotangent(self, by_leaf: Mapping[int, Tensor | None]) -> Tensor:
+        """(N, T, O) from one reverse pass's gradients, leaf by leaf; T = 1 for a bias."""
+        each = [tap.cotangent(by_leaf[id(tap.leaf)]) for tap in self.taps]
+        if self.kind != "bias":
+            return each[0] if len(each) == 1 else torch.cat(each, 1)
+        whole = [tap.whole(g, self.numel) for tap, g in zip(self.taps, each, strict=True)]
+        return torch.stack(whole).sum(0) if len(whole) > 1 else whole[0]
+
+    def factors(self, g: Tensor, dtype: torch.dtype) -> Factors | None:
+        """With cotangents (N, A, T, O), less the tokens that no output depends on; None if no token is left."""
+        if self.kind == "bias":
+            return Factors("bias", None, g.to(dtype), self.size)
+        source = self.taps[0].source if len(self.taps) == 1 else torch.cat([t.source for t in self.taps], 1)
+        if g.shape[2] > 1:
+            alive = (g != 0).any(3).any(1).any(0)
+            if not bool(alive.all()):
+                g, source = g[:, :, alive], source[:, alive]
+        if g.shape[2] == 0:
+            return None
+        return Factors(self.kind, source if self.kind == "embedding" else source.to(dtype), g.to(dtype), self.size)
+
+
+def parts_of(name: str, taps: Sequence[Tap], size: tuple[int, ...]) -> list[Part]:
+    """The parts of parameter ``name``, of shape ``size``, from its taps.
+
+    Raises:
+        KeyError: taps that have cross terms which no rule gives; the certificate refuses those before.
+    """
+    numel = math.prod(size)
     bare = [tap for tap in taps if isinstance(tap, ParameterTap)]
-    if not bare:
-        part = _side_by_side(kind, taps, cotangents, size, dtype)
-        return JointFactors({} if part is None else {0: part})
-    groups = joint_groups(bare, math.prod(size))
+    groups = [[0]] if len(bare) == 1 else joint_groups(bare, numel) if bare else []
     if groups is None:
         raise KeyError(f"parameter {name!r}: its taps have cross terms that no rule gives")
-    parts: dict[int, Factors] = {}
-    for group in groups:
-        mine = [bare[i] for i in group]
-        if mine[0].kind == "bias":
-            g = sum(tap.whole(cotangents[id(tap)], math.prod(size)) for tap in mine)
-            assert isinstance(g, Tensor)
-            parts[group[0]] = Factors("bias", None, g.to(dtype), size)
-        else:
-            part = _side_by_side(mine[0].kind, mine, cotangents, tuple(mine[0].positions.shape), dtype)
-            if part is not None:
-                parts[group[0]] = part
-    return JointFactors(parts)
-
-
-def _side_by_side(
-    kind: str, taps: Sequence[Tap], cotangents: dict[int, Tensor], size: tuple[int, ...], dtype: torch.dtype
-) -> Factors | None:
-    """Factors with the tokens of all taps, less those that no output of the tile depends on; None if none is left."""
-    g = torch.cat([cotangents[id(t)] for t in taps], 2)
-    if kind == "bias":
-        return Factors(kind, None, g.sum(2, keepdim=True).to(dtype), size)
-    source = torch.cat([t.source for t in taps], 1)
-    alive = (g != 0).any(3).any(1).any(0)
-    if not bool(alive.all()):
-        g, source = g[:, :, alive], source[:, alive]
-    if g.shape[2] == 0:
-        return None
-    return Factors(kind, source if kind == "embedding" else source.to(dtype), g.to(dtype), size)
+    return [
+        Part(
+            name,
+            f"{name} {group[0]}",
+            bare[group[0]].kind,
+            tuple(bare[i] for i in group),
+            size if bare[group[0]].kind == "bias" else tuple(bare[group[0]].positions.shape),
+            numel,
+        )
+        for group in groups
+    ]
