@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from entk_tutorial.empirical.eigen import Eigenpairs, cliffs
+from entk_tutorial.empirical.krylov import block_krylov
+from entk_tutorial.empirical.pairs import Eigenpairs, residual_norms
+from entk_tutorial.empirical.spectrum import cliffs
 from entk_tutorial.features.family_means import family_means
 from entk_tutorial.features.fourier import FAMILIES, fourier_features, plane_energy
 from entk_tutorial.features.windows import modular_windows, overlap_on_rows
@@ -22,32 +24,19 @@ DENSE = 1000
 """Up to this many pairs the kernel is formed and decomposed as a whole."""
 
 
-def leading_pairs(
-    kernel: QuadraticKernel,
-    k: int,
-    layer: str = "total",
-    *,
-    tolerance: float = 2e-6,
-    block: int = 64,
-    seed: int = 0,
-) -> Eigenpairs:
+def leading_pairs(kernel: QuadraticKernel, k: int, layer: str = "total", *, tolerance: float = 2e-6) -> Eigenpairs:
     r"""The k largest eigenvalues of one layer's kernel, from products: block Krylov, full re-orthogonalisation.
-
-    Products and basis are in the kernel's dtype, the small projected matrix in float64. The basis grows until every
-    pair's distance :math:`\lVert Kv - \lambda v \rVert` is below ``tolerance`` :math:`\cdot \lambda_1`. The distance
-    needs no further product: K takes nothing out of the basis but what the last block's image leaves behind.
 
     Args:
         kernel: on all p*p pairs.
         k: how many, fewer than the rank.
         layer: ``"fc1"``, ``"fc2"`` or ``"total"``.
-        tolerance: see above. A window in a flat bulk has no edges, and is as good with a larger one.
-        block: vectors multiplied at once.
-        seed: of the first block.
+        tolerance: distance :math:`\lVert Kv - \lambda v \rVert` to reach, as a share of the largest eigenvalue. A
+            window in a flat bulk has no edges, and is as good with a larger one.
 
     Raises:
         ValueError: k outside [1, p*p].
-        RuntimeError: if the basis reaches its limit with distances that are still larger.
+        RuntimeError: if the distances do not get that small.
 
     Chapter: book/beyond/scaling-up.
     """
@@ -59,43 +48,18 @@ def leading_pairs(
         values, vectors = torch.linalg.eigh((table + table.T) / 2)
         values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
         return Eigenpairs(values, vectors, (table @ vectors - vectors * values).norm(dim=0), "dense")
-    limit = min(n, 8 * k + 8 * block)
-    check_at = min(limit, 3 * k + block if tolerance < LOOSE else k + 4 * block)
-    basis = torch.empty(n, limit + block, dtype=kernel.dtype)
-    small = torch.zeros(limit + block, limit + block, dtype=torch.float64)
-    left = torch.randn(n, block, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(kernel.dtype)
-    m = 0
-    while True:
-        q = torch.linalg.qr(left)[0]
-        q = torch.linalg.qr(q - basis[:, :m] @ (basis[:, :m].T @ q))[0]  # once more: rounding of the large part
-        basis[:, m : m + block] = q
-        image = kernel.times(q, layer)
-        small[: m + block, m : m + block] = column = _inner(basis[:, : m + block], image)
-        small[m : m + block, :m] = column[:m].T
-        m += block
-        left = image - basis[:, :m] @ (basis[:, :m].T @ image)
-        if m < check_at:
-            continue
-        values, turn = torch.linalg.eigh((small[:m, :m] + small[:m, :m].T) / 2)
-        values, turn = values.flip(0)[:k], turn.flip(1)[:, :k]
-        distance = (left.double() @ turn[-block:]).norm(dim=0)
-        if float(distance.max()) <= tolerance * float(values[0]):
-            vectors = torch.cat([part.double() @ turn for part in basis[:, :m].split(4096)])
-            return Eigenpairs(values, vectors, distance, "block Krylov")
-        if m + block > limit:
-            raise RuntimeError(
-                f"{m} vectors leave residuals up to {float(distance.max() / values[0]):.1e} of the largest "
-                "eigenvalue; ask for fewer pairs, or for a number that cuts no group of close eigenvalues."
-            )
-        check_at = min(limit, m + max(block, k // 2))
 
+    def times(v: Tensor) -> Tensor:
+        return kernel.times(v, layer)
 
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """a^T b, accumulated in float64."""
-    out = torch.zeros(a.shape[1], b.shape[1], dtype=torch.float64)
-    for x, y in zip(a.split(4096), b.split(4096), strict=True):
-        out.addmm_(x.double().T, y.double())
-    return out
+    found = block_krylov(times, n, k, dtype=kernel.dtype, device=torch.device("cpu"), tolerance=tolerance, block=64)
+    residuals = residual_norms(times, found.values, found.vectors, kernel.dtype)
+    if not found.converged:
+        raise RuntimeError(
+            f"{found.products} products leave residuals up to {float(residuals.max() / found.values[0]):.1e} of the "
+            "largest eigenvalue; ask for fewer pairs, or for a number that cuts no group of close eigenvalues."
+        )
+    return Eigenpairs(found.values, found.vectors, residuals, "krylov")
 
 
 def measure(

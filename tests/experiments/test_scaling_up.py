@@ -96,12 +96,12 @@ def test_block_krylov_agrees_with_the_dense_decomposition(layer: str) -> None:
     found = leading_pairs(kernel, k, layer)
     table = QuadraticKernel(model.double(), torch.float64).columns(torch.arange(37**2), layer)
     dense = top_eigenpairs(table, k)
-    assert found.method == "block Krylov"
+    assert found.method == "krylov"
     torch.testing.assert_close(found.values, dense.values, rtol=1e-4, atol=1e-6 * float(dense.values[0]))
     edge = 2 * 37 - 1  # a gap stands there, so the spaces before it can be compared
     cosines = torch.linalg.svdvals(found.vectors[:, :edge].T @ dense.vectors[:, :edge])
     assert float(cosines.min()) > 1 - 1e-4
-    assert float(found.residuals.max()) <= 2e-6 * float(found.values[0])
+    assert float(found.residuals.max()) <= 4e-6 * float(found.values[0])
 
 
 def test_shares_are_those_of_the_windows_module(grokked: tuple[QuadraticMLP, dict[str, list[float]]]) -> None:
