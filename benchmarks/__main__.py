@@ -1,4 +1,9 @@
-"""Run benchmarks, one process after the other: ``python -m benchmarks [NAME ...]``, all of them by default."""
+"""Run benchmarks, one process after the other.
+
+python -m benchmarks                     the engine's table, in under 15 minutes; options such as --store go to it
+python -m benchmarks NAME [NAME ...]     these scripts of this folder
+python -m benchmarks --all               all of them
+"""
 
 import pkgutil
 import subprocess
@@ -7,15 +12,23 @@ import sys
 import benchmarks
 
 
-def main(chosen: list[str]) -> int:
-    """Run each script of this folder; the exit status is 0 if all of them succeed."""
+def main(words: list[str]) -> int:
+    """Run what was asked for; the exit status is 0 if all of it succeeds."""
     there = sorted(info.name for info in pkgutil.iter_modules(benchmarks.__path__) if not info.name.startswith("_"))
+    scripts = [name for name in there if not name.endswith("_peer")]
+    if words in (["-h"], ["--help"]):
+        print(__doc__, "\nThere are: ", ", ".join(scripts), ".", sep="")
+        return 0
+    chosen = scripts if words == ["--all"] else [word for word in words if not word.startswith("-")]
+    rest: list[str] = []
+    if words and words[0].startswith("-") and words != ["--all"]:
+        chosen, rest = [], words
     if unknown := sorted(set(chosen) - set(there)):
-        raise SystemExit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(there)}.")
+        raise SystemExit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(scripts)}.")
     failed = 0
-    for name in chosen or there:
+    for name in chosen or ["engine"]:
         print(f"== {name}", flush=True)
-        failed += subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode != 0
+        failed += subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *rest], check=False).returncode != 0
     return int(failed > 0)
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -30,10 +29,10 @@ from typing import Any
 
 import numpy as np
 
-RESULTS = Path(__file__).resolve().parent / "results" / "infinite_kernels.json"
+from benchmarks._common import BUSY, FOLDER, finish, in_fresh_process, peak_resident, thread_settings
+
+RESULTS = FOLDER / "infinite_kernels.json"
 PEER = Path(__file__).resolve().parent / "neural_tangents_peer.py"
-BUSY = 2.5
-"""A load average above this means that others compute too; the numbers are then flagged."""
 LIMITS = {"gated": 20.0, "residual": 20.0}  # string kernels; everything else 10 s; all 2 GB
 FEATURE_LIMIT, GIGABYTES = 5.0, 2.0
 PEER_DOCS, PEER_VOCAB = 200, 200
@@ -134,8 +133,6 @@ def work(name: str, law: str, number: int) -> dict[str, float]:
     """What a worker process does: one call, timed, after a small one that fills quadrature tables."""
     import torch
 
-    from benchmarks.jacobian_contraction import peak_resident
-
     torch.set_num_threads(1)
     function, docs = call(name, law, number)
     function(docs[:20])
@@ -151,15 +148,11 @@ def work(name: str, law: str, number: int) -> dict[str, float]:
 
 def measure(name: str, law: str, number: int = 0, python: str | None = None) -> dict[str, Any]:
     """One run in a fresh process; with ``python``, of the peer."""
-    one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
-    one["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    settings = thread_settings(1) | {"JAX_PLATFORMS": "cpu"}
+    settings["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     script = ["-m", "benchmarks.infinite_kernels", "--one"] if python is None else [str(PEER)]
-    load = os.getloadavg()[0]
-    command = [python or sys.executable, *script, name, law, str(number)]
-    done = subprocess.run(command, env=os.environ | one, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{name}, {law}: the process ended with {done.returncode}.\n{done.stderr.strip()[-800:]}")
-    return {"name": name, "law": law, "load": load, **json.loads(done.stdout.splitlines()[-1])}
+    found = in_fresh_process([python or sys.executable, *script, name, law, str(number)], settings, f"{name}, {law}")
+    return {"name": name, "law": law, **found}
 
 
 def row(name: str, limit: float | None) -> dict[str, Any]:
@@ -221,8 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
         "busy": max(loads) > BUSY,
         "provenance": provenance(device="cpu") | {"seconds": round(time.perf_counter() - start, 1)},
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    finish(document, options.output)
     return int(any(line["missed"] for line in rows))
 
 

@@ -14,21 +14,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
+from benchmarks._common import BUSY, FOLDER, finish, in_fresh_process, peak_resident, power_law, thread_settings
 from entk_tutorial import empirical_ntk
 from entk_tutorial.data.modular import modular_task
 from entk_tutorial.experiments import modular_mlp
@@ -37,11 +34,9 @@ from entk_tutorial.models.modular import QuadraticMLP
 
 P, HIDDEN = 29, 512
 N = P * P
-RESULTS = Path(__file__).resolve().parent / "results" / "jacobian_contraction.json"
+RESULTS = FOLDER / "jacobian_contraction.json"
 SIZES = {"trace": (N // 8, N // 4, N // 2), "all pairs": (N // 16, N // 12, N // 8)}
 REPEATS = {"trace": 3, "all pairs": 3, "products": 5, "full": 3}
-BUSY = 2.5
-"""A load average above this means that others compute too; the numbers are then flagged."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +76,6 @@ def jacobian_contraction(model: nn.Module, x1: Tensor, x2: Tensor, *, all_pairs:
     return torch.einsum("nmcc->nm", total) if all_pairs else total
 
 
-def peak_resident() -> int:
-    """Highest resident memory of this process so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 def work(method: str, n: int) -> dict[str, float]:
     """What a worker process does: one call, timed."""
     torch.set_num_threads(1)
@@ -113,18 +98,13 @@ def work(method: str, n: int) -> dict[str, float]:
 
 def measure(method: str, n: int) -> Run:
     """One run in a fresh process."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-    load = os.getloadavg()[0]
     command = [sys.executable, "-m", "benchmarks.jacobian_contraction", "--worker", method, str(n)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{method}, N = {n}: the process ended with {done.returncode}.\n{done.stderr.strip()[-800:]}")
-    found = json.loads(done.stdout)
-    run = Run(method, n, found["seconds"], found["wall"], int(found["peak_bytes"]), load)
-    flag = "  BUSY" if load > BUSY else ""
+    found = in_fresh_process(command, thread_settings(1), f"{method}, N = {n}")
+    run = Run(method, n, found["seconds"], found["wall"], int(found["peak_bytes"]), found["load"])
+    flag = "  BUSY" if run.load > BUSY else ""
     memory = run.peak_bytes / 2**30
     times = f"{run.seconds:8.3f} s of processor, {run.wall:8.3f} s of wall"
-    print(f"{method:10} N = {n:4}  {times}  {memory:6.2f} GiB  load {load:.2f}{flag}", flush=True)
+    print(f"{method:10} N = {n:4}  {times}  {memory:6.2f} GiB  load {run.load:.2f}{flag}", flush=True)
     return run
 
 
@@ -143,9 +123,7 @@ def extrapolated(runs: list[Run], what: str) -> tuple[float, float]:
     """Value at N by a power law through the medians of each size, and its exponent."""
     sizes = sorted({run.n for run in runs if run.n < N})
     values = [statistics.median(getattr(run, what) for run in runs if run.n == n) for n in sizes]
-    slope = np.polyfit(np.log(sizes), np.log(values), 1)[0]
-    # The largest size is nearest to N: the line goes through it, so that an early bend costs least.
-    return float(values[-1] * (N / sizes[-1]) ** slope), float(slope)
+    return power_law(sizes, values, N)
 
 
 def summary(runs: list[Run]) -> dict[str, object]:
@@ -202,10 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         "runs": [asdict(run) for run in runs],
         "provenance": made | {"seconds": round(time.perf_counter() - start, 1)},
     }
-    if options.full:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    print(json.dumps(table, indent=1))
+    finish(document, options.output if options.full else None, table)
     return 0
 
 

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -31,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from benchmarks.jacobian_contraction import BUSY, peak_resident
+from benchmarks._common import BUSY, FOLDER, finish, in_fresh_process, peak_resident, thread_settings
 from entk_tutorial import empirical_ntk, parameter_gram_eigenpairs, top_eigenpairs
 from entk_tutorial.experiments.provenance import provenance
 from entk_tutorial.models.superposition import SuperpositionModel
@@ -41,7 +39,7 @@ P = 29
 N = {"superposition": 500, "transformer": P * P}
 FEATURES, HIDDEN, LEADING = 50, (10, 40), 80
 DENSE_SIZES = (20, 40, 60)
-RESULTS = Path(__file__).resolve().parent / "results" / "microscope_kernels.json"
+RESULTS = FOLDER / "microscope_kernels.json"
 REPEATS = {"gram": 5, "dense": 3, "rules": 5, "vmap": 3}
 
 
@@ -128,18 +126,13 @@ def work(method: str, setting: str, n: int) -> dict[str, float]:
 
 def measure(method: str, setting: str, n: int) -> Run:
     """One run in a fresh process."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    load = os.getloadavg()[0]
     command = [sys.executable, "-m", "benchmarks.microscope_kernels", "--worker", method, setting, str(n)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{method} {setting}, N = {n}: ended with {done.returncode}.\n{done.stderr.strip()[-800:]}")
-    found = json.loads(done.stdout)
+    found = in_fresh_process(command, thread_settings(1), f"{method} {setting}, N = {n}")
     run = Run(method, setting, n, found["seconds"], found["wall"], found["eigen_seconds"],
-              int(found["peak_bytes"]), load)  # fmt: skip
-    flag = "  BUSY" if load > BUSY else ""
+              int(found["peak_bytes"]), found["load"])  # fmt: skip
+    flag = "  BUSY" if run.load > BUSY else ""
     times = f"{run.seconds:8.3f} s of processor, {run.wall:8.3f} s of wall"
-    print(f"{method:6} {setting:10} N = {n:4}  {times}  {run.peak_bytes / 2**20:8.1f} MiB  load {load:.2f}{flag}",
+    print(f"{method:6} {setting:10} N = {n:4}  {times}  {run.peak_bytes / 2**20:8.1f} MiB  load {run.load:.2f}{flag}",
           flush=True)  # fmt: skip
     return run
 
@@ -235,10 +228,7 @@ def main(arguments: list[str] | None = None) -> int:
         "runs": [asdict(run) for run in runs],
         "provenance": made | {"seconds": round(time.perf_counter() - start, 1)},
     }
-    if options.store:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    print(json.dumps(table, indent=1))
+    finish(document, options.output if options.store else None, table)
     return 0
 
 
