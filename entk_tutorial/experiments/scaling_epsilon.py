@@ -19,7 +19,7 @@ from entk_tutorial.models.modular import QuadraticMLP
 from entk_tutorial.models.quadratic_gradients import squared_error_step
 
 FACTORS = {"tiny": 0.01, "usual": 1.0, "ten": 10.0, "as_113": 66.0}
-"""Epsilon over its default: 66 makes the first gradient at p = 29 0.16 of it, as at p = 113, H = 512."""
+"""Epsilon over its default; 66 makes the first gradient at p = 29 0.16 of it, as at p = 113, H = 512."""
 
 
 @dataclass(frozen=True)

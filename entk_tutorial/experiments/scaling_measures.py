@@ -15,10 +15,10 @@ from entk_tutorial.models.modular import QuadraticMLP
 from entk_tutorial.models.quadratic_kernel import QuadraticKernel
 
 BEHIND = 11
-"""Eigenvalues kept behind the second window: 4p - 3 + 11, which is 460 for p = 113."""
+"""Eigenvalues kept behind the second window, 4p - 3 + 11, which is 460 for p = 113."""
 
 LOOSE = 1e-4
-"""Tolerance for untrained networks: behind their first cliff lies a flat bulk, and any window of it is as good."""
+"""Tolerance for untrained networks; behind their first cliff lies a flat bulk, and any window of it is as good."""
 
 DENSE = 1000
 """Up to this many pairs the kernel is formed and decomposed as a whole."""
