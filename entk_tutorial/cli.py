@@ -263,17 +263,22 @@ def verify(
 def renew(
     names: Annotated[list[str], typer.Argument(help="Experiments whose results are stale.", show_default=False)],
     results: Folder = None,
+    within_tolerance: Annotated[
+        bool,
+        typer.Option("--within-tolerance", help="On another processor: hold numbers to the experiment's tolerances."),
+    ] = False,
 ) -> None:
     """The code behind a stored result changed: run one seed again, and keep the result if every number comes out."""
     from entk_tutorial.renewal import renew as renewed
 
     failed = False
     for name in names:
-        found = renewed(name, results)
+        found = renewed(name, results, within_tolerance=within_tolerance)
         if found.seed is None:
             print(f"{found.experiment}: not stale, nothing to do.")
         elif not found.different:
-            print(f"{found.experiment}: seed {found.seed} again, {len(found.rows)} numbers the same; renewed.")
+            how = f"within tolerance, {found.moved} in other digits" if found.moved else "the same"
+            print(f"{found.experiment}: seed {found.seed} again, {len(found.rows)} numbers {how}; renewed.")
         else:
             failed = True
             _table([[r.entry, f"{r.stored:.10g}", f"{r.again:.10g}"] for r in found.different])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from entk_tutorial import renewal
-from entk_tutorial.experiments import base
+from entk_tutorial.experiments.provenance import code_hash
 from entk_tutorial.renewal import renew
 from entk_tutorial.results import load_result
 from entk_tutorial.verify import spot_seed
@@ -30,7 +30,7 @@ def test_stale_result_is_renewed_by_one_seed_that_the_commit_draws(toy):
     assert found.different == [] and len(found.rows) == 4 + 2  # metrics and controls; series
     assert found.seed == spot_seed("toy", [0, 1, 2], "abc") and toy.calls == [0, 1, 2, found.seed]
     stored = load_result("toy", toy.folder)
-    assert stored.hashes["code"] == base.code_hash(toy.experiment.run_seed)
+    assert stored.hashes["code"] == code_hash(toy.experiment.run_seed)
     note = stored.provenance["renewed"][0]
     assert note["replaced_code"] == "0" * 64 and note["seed"] == found.seed and note["commit"] == "abc"
     assert stored.metrics["score"].tolist() == toy.run().metrics["score"].tolist()
@@ -52,6 +52,17 @@ def test_number_that_does_not_come_out_again_leaves_the_file_alone(toy, change, 
     before = toy.final.read_text()
     assert [row.entry for row in renew("toy", toy.folder, commit_hash=lambda: "abc").different] == [entry]
     assert toy.final.read_text() == before
+
+
+@pytest.mark.parametrize(("by", "renewed"), [(0.05, True), (0.2, False)])
+def test_on_another_processor_the_experiments_tolerances_hold_if_asked_for(toy, by, renewed):
+    stale(toy)
+    seed = spot_seed("toy", [0, 1, 2], "abc")
+    toy.edit(lambda d: d["metrics"]["error"].__setitem__(seed, d["metrics"]["error"][seed] + by))  # its tolerance: 0.1
+    found = renew("toy", toy.folder, commit_hash=lambda: "abc", within_tolerance=True)
+    assert [row.entry for row in found.different] == ([] if renewed else ["error"])
+    history = load_result("toy", toy.folder).provenance.get("renewed", [])
+    assert [note["agreement"] for note in history] == (["tolerances (1 of 6 in other digits)"] if renewed else [])
 
 
 def test_criterion_that_changed_is_never_renewed(toy):

@@ -69,7 +69,7 @@ class BlockKernel:
 
     @property
     def device(self) -> torch.device:
-        """Where products come out: the CPU of this process."""
+        """The CPU of this process, where products come out."""
         return torch.device("cpu")
 
     def __matmul__(self, q: Tensor) -> Tensor:

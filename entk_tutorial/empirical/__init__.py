@@ -13,7 +13,7 @@ from entk_tutorial.empirical.functional import ModelFunction, functional
 from entk_tutorial.empirical.jacobian import jacobian
 from entk_tutorial.empirical.kernel import empirical_ntk, plan
 from entk_tutorial.empirical.linearized import LinearizedModel
-from entk_tutorial.empirical.operator import NTKOperator
+from entk_tutorial.empirical.operator import NTKOperator, ProductPlan
 from entk_tutorial.empirical.pairs import Eigenpairs, GramEigenpairs, SketchEigenpairs
 from entk_tutorial.empirical.parameter_gram import parameter_gram_eigenpairs
 from entk_tutorial.empirical.planning import ParameterPlan, Plan
@@ -32,6 +32,7 @@ __all__ = [
     "NTKOperator",
     "ParameterPlan",
     "Plan",
+    "ProductPlan",
     "RankWarning",
     "ResidualWarning",
     "SketchEigenpairs",

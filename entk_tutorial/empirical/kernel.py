@@ -154,6 +154,14 @@ def plan(
     One line a parameter: the way that is taken; multiply-adds that way, and with Jacobians; bytes kept
     for one example that way, and with Jacobians. Where a factor that all classes share was certified, it is counted.
 
+    Args:
+        model: as for :func:`empirical_ntk`, and so are the others.
+        x1: N1 examples.
+        x2: N2 examples, or None for ``x1`` again.
+        reduce: which reduction.
+        by: how the kernel is split.
+        max_bytes: peak extra memory allowed.
+
     Raises:
         The same errors as :func:`empirical_ntk`, before any work is done.
 

@@ -44,6 +44,13 @@ _MODULES: dict[str, str] = {
     "lazy_to_rich": "entk_tutorial.experiments.lazy_to_rich",
     "text_eigenspaces": "entk_tutorial.experiments.text_eigenspaces",
     "sentence_encoder": "entk_tutorial.experiments.sentence_encoder",
+    "scaling_training": "entk_tutorial.experiments.scaling_training",
+    "scaling_training_narrow": "entk_tutorial.experiments.scaling_training_narrow",
+    "scaling_training_wide": "entk_tutorial.experiments.scaling_training_wide",
+    "scaling_kernel": "entk_tutorial.experiments.scaling_kernel",
+    "scaling_kernel_wide": "entk_tutorial.experiments.scaling_kernel_wide",
+    "scaling_epsilon": "entk_tutorial.experiments.scaling_epsilon",
+    "scaling_up": "entk_tutorial.experiments.scaling_up",
 }
 
 

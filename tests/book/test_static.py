@@ -63,12 +63,15 @@ def test_make_names_the_cure_for_a_python_that_is_too_old(tmp_path):
 
 
 def test_the_code_of_the_readme_runs(capsys):
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    first, second = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     torch.manual_seed(0)
-    exec(compile(code, "README.md", "exec"), {})
+    names: dict[str, object] = {}
+    exec(compile(first, "README.md", "exec"), names)
     index, ratio = eval(capsys.readouterr().out)
     assert index >= 2
     assert ratio > 1
+    exec(compile(second, "README.md", "exec"), names)  # goes on with what the first defined
+    assert capsys.readouterr().out.strip()
 
 
 def test_the_first_lines_of_the_readme_name_commands_that_exist():
