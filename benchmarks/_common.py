@@ -53,11 +53,22 @@ def thread_settings(threads: int) -> dict[str, str]:
     return {name: str(threads) for name in names} | {"OMP_WAIT_POLICY": "passive", "TQDM_DISABLE": "1"}
 
 
-def in_fresh_process(command: list[str], environment: dict[str, str], what: str) -> dict[str, Any]:
-    """Last line that ``command`` prints, read as JSON, with the load before it and the cores others took meanwhile."""
+def in_fresh_process(
+    command: list[str], environment: dict[str, str], what: str, *, seconds: float | None = None
+) -> dict[str, Any]:
+    """Last line that ``command`` prints, read as JSON, with the load before it and the cores others took meanwhile.
+
+    Raises:
+        SystemExit: if it fails, or takes longer than ``seconds``.
+    """
     load, before, start = os.getloadavg()[0], core_seconds(), time.perf_counter()
     mine = _children()
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise SystemExit(f"{what}: no answer after {seconds} s.") from None
     if done.returncode != 0:
         raise SystemExit(f"{what}: the process ended with {done.returncode}.\n{done.stderr.strip()[-800:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -103,9 +103,23 @@ def test_disturbed_runs_flag_the_whole_table(monkeypatch, tmp_path, runs, capsys
     assert stored["peers_absent"] == ["neural-tangents (--peer PYTHON)"] and stored["provenance"]["versions"]
 
 
-def test_a_worker_that_fails_is_named(tmp_path):
+def test_a_worker_that_fails_or_hangs_is_named():
     with pytest.raises(SystemExit, match="some job"):
         common.in_fresh_process(["false"], {}, "some job")
+    with pytest.raises(SystemExit, match="no answer after"):
+        common.in_fresh_process(["sleep", "20"], {}, "some job", seconds=0.1)
+
+
+def test_a_peer_that_fails_is_told_as_absent(monkeypatch, runs, capsys):
+    def measure(job, n, peer):
+        if job == "neural-tangents":
+            raise SystemExit("it ended with 1.\nno such module")
+        return next(run for run in runs if (run.job, run.n) == (job, n))
+
+    monkeypatch.setattr(bench, "cores_of_others", lambda: 0.0)
+    monkeypatch.setattr(bench, "measure", measure)
+    bench.main(["--peer", "python"])
+    assert "peers absent: neural-tangents (no such module)" in capsys.readouterr().out
 
 
 def test_stored_table_follows_from_the_stored_runs():
