@@ -70,5 +70,5 @@ def test_a_dry_run_runs_nothing(toy, stored):
 def test_mistakes_are_named(toy, stored):
     with pytest.raises(ValueError, match="at least one"):
         plan_reproduction(folder=toy.folder, count=0)
-    with pytest.raises(ValueError, match="no experiment is called 'toi'"):
-        plan_reproduction(["toi"], folder=toy.folder)
+    with pytest.raises(ValueError, match="no experiment is called 'tooy'"):
+        plan_reproduction(["tooy"], folder=toy.folder)
