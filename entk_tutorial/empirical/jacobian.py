@@ -140,8 +140,8 @@ def _contradiction(
 ) -> str:
     """Where the vectorised Jacobians differ from a plain backward pass on the first or the last example; else empty.
 
-    A wrong batching rule is wrong by much more than half the digits. A gradient that is zero but for rounding (a bias of
-    attention keys) has no digits of its own: it is measured by the largest gradient of the model.
+    A wrong batching rule is wrong by much more than half the digits. A gradient that is zero but for rounding (a bias
+    of attention keys) has no digits of its own: it is measured by the largest gradient of the model.
     """
     generator = torch.Generator().manual_seed(0)
     seed = torch.randn(len(projection), generator=generator, dtype=torch.float64).to(projection)
