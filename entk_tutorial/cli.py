@@ -278,7 +278,7 @@ def renew(
             print(f"{found.experiment}: not stale, nothing to do.")
         elif not found.different:
             how = "the same" if beside is None else "the same as the old code's here"
-            how += f" ({found.moved} in other digits than the stored ones)" if found.moved else ""
+            how += f" ({found.moved} of them not the stored ones)" if found.moved else ""
             print(f"{found.experiment}: seed {found.seed} again, {len(found.rows)} numbers {how}; renewed.")
         else:
             failed = True
