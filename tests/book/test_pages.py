@@ -34,15 +34,15 @@ HEAVY = {
     ),
     "book/microscope/superposition.html": (
         1_650_000,
-        "eight figures, two of them heat maps of every feature against every vector",
+        "eight figures, the largest of nine panels",
     ),
 }
 # What may be wider than a phone, each in a box of its own that scrolls: code, tables, formulas, signatures, the film.
 MAY_SCROLL = "pre, table, .pst-scrollable-table-container, div.output.text_html, .math, mjx-container, .sig, .stage, p"
 
-# What there is much of, and all alike, is thinned out before axe looks: it would take minutes. A formula becomes a letter
-# in its colour (the rest is MathJax's own), code after the first pieces loses its colours, the film keeps some cells, and
-# of a long reference one entry in forty stays.
+# What there is much of, and all alike, is thinned out before axe looks: it would take minutes. A formula becomes a
+# letter in its colour (the rest is MathJax's own), code after the first pieces loses its colours, the film keeps some
+# cells, and of a long reference one entry in forty stays.
 THIN = """() => {
   document.querySelectorAll('mjx-container').forEach(e => e.replaceChildren('x'));
   [...document.querySelectorAll('.highlight pre')].slice(3).forEach(e => { e.textContent = e.textContent; });
