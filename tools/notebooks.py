@@ -20,6 +20,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from entk_tutorial.stored import RECORD, outdated_cells, run_record
 from tools import environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,7 +85,9 @@ def run(path: Path) -> float:
         )
         client.execute()
     seconds = time.perf_counter() - start
-    text = nbformat.writes(clean(notebook)) + "\n"
+    notebook = clean(notebook)
+    notebook.metadata[RECORD] = nbformat.from_dict(run_record(notebook))
+    text = nbformat.writes(notebook) + "\n"
     if len(text.encode()) > MAX_BYTES:
         raise ValueError(f"{too_big(len(text.encode()), notebook)}; nothing was stored")
     path.write_text(text, encoding="utf-8")
@@ -141,7 +144,7 @@ def problems(path: Path) -> list[str]:
     size = path.stat().st_size
     notebook = nbformat.read(path, as_version=4)
     found = [f"{shown(path)}: {too_big(size, notebook)}"] if size > MAX_BYTES else []
-    extra = sorted(set(notebook.metadata) - set(METADATA))
+    extra = sorted(set(notebook.metadata) - {*METADATA, RECORD})
     if extra:
         found.append(f"{shown(path)}: metadata {extra}: store it with `make notebooks NB={shown(path)}`")
     expected, ids = 0, set()
@@ -159,6 +162,8 @@ def problems(path: Path) -> list[str]:
             ran = "was not run" if cell.execution_count is None else f"ran as number {cell.execution_count}"
             found.append(f"{where}: {ran}, expected {expected}: run the notebook from top to bottom")
         found += [f"{where}: {problem}" for problem in cell_problems(cell)]
+    if RECORD in notebook.metadata:
+        found += [f"{shown(path)}, cell {i}: {why}: run it again" for i, why in outdated_cells(notebook)]
     return found
 
 
