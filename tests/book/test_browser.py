@@ -55,6 +55,7 @@ def test_a_page_is_whole_without_a_network(open_book, name):
     if (browser.ROOT / name).with_suffix(".ipynb").is_file():
         notebook = f"a[href*='colab.research.google.com'][href$='{name.removesuffix('.html')}.ipynb']"
         assert page.locator(notebook).count() == 1
+        assert page.locator(f"a[href*='mybinder.org'][href*='{name.removesuffix('.html')}.ipynb']").count() == 1
 
 
 @pytest.mark.parametrize("name", browser.pages())
