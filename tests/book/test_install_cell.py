@@ -41,9 +41,9 @@ def test_putting_it_first_twice_is_putting_it_first_once_and_touches_nothing_els
     code = nbformat.v4.new_code_cell("1", execution_count=1, outputs=[nbformat.v4.new_output("stream", text="x")])
     before = json.dumps(code)
     once = install_cell.put_first(book(code))
-    older = install_cell.cell()
-    older.source = "an older wording"
-    twice = install_cell.put_first(book(older, *once.cells[1:]))
+    older, renamed = install_cell.cell(), install_cell.cell()
+    older.source, renamed["id"] = "an older wording", "by-an-editor"
+    twice = install_cell.put_first(book(older, renamed, *once.cells[1:]))
     assert json.dumps(twice.cells) == json.dumps(once.cells)
     assert json.dumps(once.cells[1]) == before
 
