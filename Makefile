@@ -20,7 +20,7 @@ INDEX := _build/html/index.html
 THREADS := env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(THREADS) $(BIN)/python -m pytest
 
-.PHONY: help book test check notebooks run reproduce bench clean distclean coverage screenshots \
+.PHONY: help book exercises test check notebooks run reproduce bench clean distclean coverage screenshots \
         lint spelling types unit notebook-check notebook-run book-strict ledger browser
 
 help:  ## list these commands
@@ -44,6 +44,9 @@ $(STAMP): pyproject.toml constraints.txt
 book: $(STAMP)  ## build the book from its stored outputs, and print the address to open
 	$(STEP) "build the book" $(BIN)/jupyter-book build . -W --keep-going -n -q
 	@echo "open: file://$(CURDIR)/$(INDEX)"
+
+exercises: $(STAMP)  ## write every chapter's exercises as a notebook without solutions, into _build/exercises
+	$(STEP) "exercises" $(BIN)/python -m tools.exercises
 
 run: $(STAMP)  ## run the main experiment at full size; ARGS="--quick" for a small one
 	$(STEP) "experiment modular-mlp" $(THREADS) $(BIN)/entk run modular-mlp $(ARGS)

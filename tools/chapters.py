@@ -141,6 +141,15 @@ class Chapter:
         return (found[1] or found[2]) if found else ""
 
     @cached_property
+    def glued(self) -> dict[str, str]:
+        """Numbers that the prose quotes from stored outputs, as they are shown."""
+        found = {}
+        for output in (o for cell in self.cells for o in cell.get("outputs", [])):
+            if name := output.get("metadata", {}).get("scrapbook", {}).get("name"):
+                found[name] = next(v for k, v in output["data"].items() if k.endswith("text/plain")).strip("'\"")
+        return found
+
+    @cached_property
     def exercises(self) -> list[Exercise]:
         """All exercises, in order, each with its solution."""
         blocks = list(_blocks(self))
