@@ -55,6 +55,23 @@ def shown(path: Path) -> str:
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
+class Lines:
+    """Where in a notebook's file the cells stand, so that a message leads to the place.
+
+    Args:
+        path: a notebook as this module stores it, one line of the file for each line of a cell.
+    """
+
+    def __init__(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8").splitlines()
+        # Keys of a cell are indented by three; those of outputs and metadata by more.
+        self.starts = [number for number, line in enumerate(text, start=1) if line.startswith('   "source": ')]
+
+    def of(self, cell: int, offset: int = 0) -> int:
+        """Line of the file, from 1, that holds a line of a cell, from 0; 1 if the file is laid out otherwise."""
+        return self.starts[cell] + 1 + offset if cell < len(self.starts) else 1
+
+
 def clean(notebook: NotebookNode) -> NotebookNode:
     """Drop all that differs between runs or machines: times, widget state, editor settings. Cell ids stay."""
     notebook.metadata = nbformat.from_dict(METADATA)
