@@ -41,6 +41,8 @@ __all__ = ["RELATIVE", "Renewal", "renew"]
 RELATIVE = 1e-5
 """Numbers that differ by no more than this, relative, count as the same: kernels are sums of some ten thousand products
 in single precision, and a change of the engine may add them up in another order. Until November 2026 it was 1e-6."""
+SMALL = 1e-4
+"""Below this, a number is measured as if it were this large: a share of 0.00006 is rounding of one of 1."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _rows(experiment: Experiment, seed: int, before: SeedRecord, again: SeedReco
 
 
 def _strict(row: Comparison) -> Comparison:
-    return replace(row, tolerance=RELATIVE * max(abs(row.stored), RELATIVE))
+    return replace(row, tolerance=RELATIVE * max(abs(row.stored), SMALL))
 
 
 def _silent(fraction: float, message: str = "") -> None:

@@ -12,7 +12,7 @@ from entk_tutorial.beside import run_beside
 from entk_tutorial.experiments.provenance import code_hash
 from entk_tutorial.renewal import renew
 from entk_tutorial.results import load_result
-from entk_tutorial.verify import spot_seed
+from entk_tutorial.verify import Comparison, spot_seed
 
 
 def stale(toy):
@@ -154,3 +154,11 @@ def test_weights_are_compared_too(toy, monkeypatch):
 def test_distance_of_curves_of_other_shape_is_infinite():
     assert renewal._distance([1.0], [1.0, 2.0]) == math.inf
     assert renewal._distance([[1.0, 2.0]], [[1.0, 2.5]]) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("stored", "again", "same"),
+    [(6e-5, 6e-5 + 9e-10, True), (6e-5, 6e-5 + 2e-9, False), (0.5, 0.500004, True), (0.5, 0.50001, False)],
+)
+def test_small_shares_are_measured_by_what_they_are_a_share_of(stored, again, same):
+    assert renewal._strict(Comparison("toy", 0, "share", stored, again, 0.1)).agrees is same
