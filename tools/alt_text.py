@@ -18,7 +18,7 @@ from tools.terms import pieces
 
 DIRECTIVE = re.compile(r"^\s*(?P<fence>[`:]{3,})\{(?P<name>figure|image)\}")
 INLINE = re.compile(r"!\[\s*\]\(")
-TAG = re.compile(r"<img\b(?![^>]*\balt=([\"'])\s*\S)[^>]*>")
+TAG = re.compile(r"<img\b(?![^>]*\balt=[\"']\s*[^\s\"'])[^>]*>")
 
 
 def in_text(text: str) -> Iterator[tuple[int, str]]:
