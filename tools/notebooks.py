@@ -1,6 +1,7 @@
 """Run the book's notebooks, store their outputs, and check what is stored.
 
 python -m tools.notebooks run [NOTEBOOK ...]   run, clean, store; a second run gives the same bytes
+python -m tools.notebooks clean [NOTEBOOK ...] nothing is run: drop times, put the installing cell in front
 python -m tools.notebooks check                nothing is run: are the stored outputs complete and fit to publish?
 python -m tools.notebooks text FOLDER          the text and code of every notebook, for a spelling checker
 """
@@ -21,7 +22,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from tools import environment
+from entk_tutorial.stored import RECORD, outdated_cells, run_record
+from tools import environment, install_cell
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -118,7 +120,7 @@ def clean(notebook: NotebookNode) -> NotebookNode:
 
 def run(path: Path) -> float:
     """Run one notebook in its own folder and store it; returns the seconds. A notebook that fails is left as it was."""
-    notebook = clean(nbformat.read(path, as_version=4))
+    notebook = install_cell.put_first(clean(nbformat.read(path, as_version=4)))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as sockets:
         client = NotebookClient(
@@ -133,7 +135,9 @@ def run(path: Path) -> float:
         )
         client.execute()
     seconds = time.perf_counter() - start
-    text = nbformat.writes(clean(notebook)) + "\n"
+    notebook = clean(notebook)
+    notebook.metadata[RECORD] = nbformat.from_dict(run_record(notebook))
+    text = nbformat.writes(notebook) + "\n"
     if len(text.encode()) > MAX_BYTES:
         raise ValueError(f"{too_big(len(text.encode()), notebook)}; nothing was stored")
     path.write_text(text, encoding="utf-8")
@@ -192,9 +196,11 @@ def problems(path: Path) -> list[str]:
     size = path.stat().st_size
     notebook = nbformat.read(path, as_version=4)
     found = [f"{shown(path)}: {too_big(size, notebook)}"] if size > MAX_BYTES else []
-    extra = sorted(set(notebook.metadata) - set(METADATA))
+    extra = sorted(set(notebook.metadata) - {*METADATA, RECORD})
     if extra:
         found.append(f"{shown(path)}: metadata {extra}: store it with `make notebooks NB={shown(path)}`")
+    if problem := install_cell.problem(notebook):
+        found.append(f"{shown(path)}, cell 0: {problem}: `python -m tools.notebooks clean {shown(path)}` puts it there")
     expected, ids = 0, set()
     lines, then, now = Lines(path), recorded(path), code_digests(notebook)
     for index, cell in enumerate(notebook.cells):
@@ -204,7 +210,7 @@ def problems(path: Path) -> list[str]:
         ids.add(cell.get("id"))
         if extra := sorted(set(cell.metadata) - set(CELL_METADATA)):
             found.append(f"{where}: cell metadata {extra}: store it with `make notebooks NB={shown(path)}`")
-        if cell.cell_type != "code" or not cell.source.strip():
+        if cell.cell_type != "code" or not cell.source.strip() or install_cell.is_install_cell(cell):
             continue
         expected += 1
         if cell.execution_count != expected:
@@ -214,6 +220,8 @@ def problems(path: Path) -> list[str]:
             what = "is newer than its outputs" if cell.get("id") in then else "has never been run"
             found.append(f"{where}: the code {what}: run it with `make notebooks NB={shown(path)}`")
         found += [f"{where}: {problem}" for problem in cell_problems(cell)]
+    if RECORD in notebook.metadata:
+        found += [f"{shown(path)}, cell {i}: {why}: run it again" for i, why in outdated_cells(notebook)]
     return found
 
 
@@ -252,8 +260,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.notebooks", description="Run and check the book's notebooks."
     )
-    parser.add_argument("command", choices=["run", "check", "text"])
-    parser.add_argument("paths", nargs="*", type=Path, help="notebooks (run, check), or the folder to write to (text)")
+    parser.add_argument("command", choices=["run", "clean", "check", "text"])
+    parser.add_argument(
+        "paths", nargs="*", type=Path, help="notebooks (run, clean, check), or the folder to write to (text)"
+    )
     options = parser.parse_args(arguments)
     if options.command == "text":
         if len(options.paths) != 1:
@@ -269,6 +279,10 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{shown(path)}: {run(path):.1f} s, {path.stat().st_size / 1e3:.0f} kB", flush=True)
             except (CellExecutionError, CellTimeoutError, DeadKernelError, ValueError) as error:
                 failed.append(f"{shown(path)}: {error}")
+    if options.command == "clean":
+        for path in paths:
+            notebook = install_cell.put_first(clean(nbformat.read(path, as_version=4)))
+            path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     failed += check([path for path in paths if not any(line.startswith(shown(path)) for line in failed)])
     for line in failed:
         print(line, file=sys.stderr)
