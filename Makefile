@@ -72,7 +72,7 @@ test: lint spelling types unit notebook-check notebook-run book-strict ledger br
 
 check: $(STAMP)  ## the fast part of `make test`, under two minutes
 	$(STEP) "ruff" bash -c '$(BIN)/ruff check . && $(BIN)/ruff format --check .'
-	$(STEP) "notebooks and prose" bash -c '$(BIN)/python -m tools.notebooks check && $(BIN)/python -m tools.check_prose'
+	$(STEP) "notebooks and prose" bash -c 'for tool in "notebooks check" check_prose anatomy terms alt_text; do $(BIN)/python -m tools.$$tool || exit 1; done'
 	$(STEP) "unit tests, fast ones" $(PYTEST) -q -n 2 -m "not slow and not browser" tests entk_tutorial --doctest-modules
 
 lint: $(STAMP)
@@ -88,7 +88,7 @@ unit: $(STAMP)
 	$(STEP) "unit tests and doctests" $(PYTEST) -q -n 2 -m "not browser" tests entk_tutorial --doctest-modules --durations=5
 
 notebook-check: $(STAMP)
-	$(STEP) "stored notebooks, and numbers typed into prose" bash -c '$(BIN)/python -m tools.notebooks check && $(BIN)/python -m tools.check_prose'
+	$(STEP) "stored notebooks, and numbers typed into prose" bash -c 'for tool in "notebooks check" check_prose anatomy terms alt_text; do $(BIN)/python -m tools.$$tool || exit 1; done'
 
 notebook-run: $(STAMP)
 	$(STEP) "notebooks: every cell again, outputs compared" $(PYTEST) -q -n 2 --dist loadfile --nbval --nbval-current-env \

@@ -240,7 +240,9 @@ def test_check_finds_nothing_wrong_with_an_honest_run(toy):
 
 def test_check_misses_the_result(toy):
     (failure,) = check(toy.folder)
-    assert re.search(r"toy\.json: missing, and X\.1 rest on it\. Cure: entk run toy", failure)
+    assert re.search(
+        r"toy\.json: missing, and X\.1 rest on it \(claims\.toml, line \d+\)\. Cure: entk run toy", failure
+    )
 
 
 def forge_score(document):
@@ -274,7 +276,7 @@ def forge_chance(document):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (forge_score, "says 'reproduced' of X.1, but its numbers say 'not reproduced'"),
+        (forge_score, "says 'reproduced' of X.1, but its numbers say 'not reproduced' (claims.toml, line "),
         (forge_verdict, "says 'not reproduced' of X.1, but its numbers say 'reproduced'"),
         (cut_array, "score should hold 3 values, one a seed; found 2"),
         (plant_nan, "not a finite number"),

@@ -8,6 +8,7 @@ python -m tools.notebooks text FOLDER          the text and code of every notebo
 
 import argparse
 import hashlib
+import json
 import re
 import sys
 import tempfile
@@ -34,6 +35,8 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 CELL_METADATA = ("tags", "mystnb")
+RECORD = "outputs.json"
+"""In the folder ``book``: the hash of the code that each stored output came from, by notebook and cell id."""
 # Text that differs from one machine or run to the next, and so can never be compared.
 FLEETING = (
     (re.compile(r"\bat 0x[0-9a-fA-F]{6,}"), "a memory address"),
@@ -70,6 +73,35 @@ class Lines:
     def of(self, cell: int, offset: int = 0) -> int:
         """Line of the file, from 1, that holds a line of a cell, from 0; 1 if the file is laid out otherwise."""
         return self.starts[cell] + 1 + offset if cell < len(self.starts) else 1
+
+
+def record_of(path: Path) -> Path:
+    """The file that says which code the outputs of a notebook came from."""
+    return (BOOK if path.is_relative_to(BOOK) else path.parent) / RECORD
+
+
+def code_digests(notebook: NotebookNode) -> dict[str, str]:
+    """Hash of the code of each cell that holds any, by cell id."""
+    cells = (cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
+    return {cell.get("id", ""): hashlib.sha256(cell.source.encode()).hexdigest()[:16] for cell in cells}
+
+
+def record(paths: list[Path]) -> None:
+    """Note the present code of notebooks as what their outputs came from: to be called when they have just been run."""
+    for path in paths:
+        file = record_of(path)
+        known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        known[path.relative_to(file.parent).as_posix()] = code_digests(nbformat.read(path, as_version=4))
+        kept = {name: known[name] for name in sorted(known) if (file.parent / name).is_file()}
+        file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def recorded(path: Path) -> dict[str, str] | None:
+    """What :func:`record` noted of a notebook: nothing at all if it was never run, None if no record is kept there."""
+    file = record_of(path)
+    if not file.is_file():
+        return None
+    return dict(json.loads(file.read_text(encoding="utf-8")).get(path.relative_to(file.parent).as_posix(), {}))
 
 
 def clean(notebook: NotebookNode) -> NotebookNode:
@@ -109,6 +141,8 @@ def run(path: Path) -> float:
     if len(text.encode()) > MAX_BYTES:
         raise ValueError(f"{too_big(len(text.encode()), notebook)}; nothing was stored")
     path.write_text(text, encoding="utf-8")
+    if record_of(path).is_file():
+        record([path])
     return seconds
 
 
@@ -168,8 +202,9 @@ def problems(path: Path) -> list[str]:
     if problem := install_cell.problem(notebook):
         found.append(f"{shown(path)}, cell 0: {problem}: `python -m tools.notebooks clean {shown(path)}` puts it there")
     expected, ids = 0, set()
+    lines, then, now = Lines(path), recorded(path), code_digests(notebook)
     for index, cell in enumerate(notebook.cells):
-        where = f"{shown(path)}, cell {index}"
+        where = f"{shown(path)}, line {lines.of(index)}, cell {index}"
         if cell.get("id") in ids or "id" not in cell:
             found.append(f"{where}: no cell id of its own")
         ids.add(cell.get("id"))
@@ -181,6 +216,9 @@ def problems(path: Path) -> list[str]:
         if cell.execution_count != expected:
             ran = "was not run" if cell.execution_count is None else f"ran as number {cell.execution_count}"
             found.append(f"{where}: {ran}, expected {expected}: run the notebook from top to bottom")
+        if then is not None and then.get(cell.get("id")) != now[cell.get("id", "")]:
+            what = "is newer than its outputs" if cell.get("id") in then else "has never been run"
+            found.append(f"{where}: the code {what}: run it with `make notebooks NB={shown(path)}`")
         found += [f"{where}: {problem}" for problem in cell_problems(cell)]
     if RECORD in notebook.metadata:
         found += [f"{shown(path)}, cell {i}: {why}: run it again" for i, why in outdated_cells(notebook)]

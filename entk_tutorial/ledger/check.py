@@ -44,8 +44,11 @@ def check(folder: Path | str | None = None, claims: Iterable[Claim] | None = Non
     for name in dict.fromkeys([*rest_on, *stored_names(place)]):
         mine = rest_on.get(name, [])
         path, ids = place / f"{name}.json", ", ".join(c.id for c in mine)
+        lines = ", ".join(str(c.line) for c in mine)
         if not path.is_file():
-            failures.append(f"{path}: missing, and {ids} rest on it. Cure: {_again(name, place, '')}.")
+            failures.append(
+                f"{path}: missing, and {ids} rest on it (claims.toml, line {lines}). Cure: {_again(name, place, '')}."
+            )
             continue
         found = integrity(name, place)
         failures += found
@@ -107,7 +110,10 @@ def _against_claims(result: Result, claims: list[Claim], path: Path, again: str)
             continue
         stored = result.verdicts.get(claim.id)
         if now[claim.id] == then.get(claim.id) and stored != computed:
-            failures.append(f"{path}: says {stored!r} of {claim.id}, but its numbers say {computed!r}. Cure: {again}.")
+            failures.append(
+                f"{path}: says {stored!r} of {claim.id}, but its numbers say {computed!r} "
+                f"(claims.toml, line {claim.line}). Cure: {again}."
+            )
     return failures
 
 

@@ -129,3 +129,22 @@ def test_the_film_of_grokking_is_a_figure_on_paper(open_book):
     page, _, _ = open_book("book/microscope/grokking.html")
     page.emulate_media(media="print")
     assert page.locator(".entk-film .controls").is_hidden() and page.locator(".entk-film svg").is_visible()
+
+
+def test_the_map_of_the_course_leads_to_every_chapter(open_book):
+    page, _, _ = open_book("book/index.html")
+    links = page.eval_on_selector_all(".course-map a", "all => all.map(a => a.getAttribute('href'))")
+    assert len(links) == len(set(links)) > 20
+    assert [link for link in links if not (browser.HTML / "book" / link).is_file()] == []
+    assert page.locator(".course-map title").text_content() == "Map of the course"
+    colours = "() => getComputedStyle(document.querySelector('.course-map .box')).fill"
+    light = page.evaluate(colours)
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert page.evaluate(colours) != light
+
+
+def test_the_exercises_can_be_downloaded_as_notebooks(open_book):
+    page, _, _ = open_book("book/reference/exercises.html")
+    links = page.eval_on_selector_all("article a[download]", "all => all.map(a => a.getAttribute('href'))")
+    assert len(links) > 20
+    assert [link for link in links if not (browser.HTML / "book/reference" / link).resolve().is_file()] == []

@@ -83,6 +83,31 @@ def test_metadata_that_the_runner_drops_is_found(tmp_path):
     assert len(notebooks.problems(tmp_path / "x.ipynb")) == 3  # and no cell that installs
 
 
+def test_outputs_older_than_their_cells_are_found_with_file_and_line(write):
+    cells = [code("print(1)", [stream("1\n")]), code("print(2)", [stream("2\n")], 2)]
+    path = write(*cells)
+    notebooks.record([path])
+    assert notebooks.problems(path) == []
+    edited = path.read_text(encoding="utf-8").replace('"print(2)"', '"print(3)"')
+    path.write_text(edited, encoding="utf-8")
+    (problem,) = notebooks.problems(path)
+    line = 1 + edited.splitlines().index('    "print(3)"')
+    assert f"x.ipynb, line {line}, cell 1: the code is newer than its outputs: run it" in problem
+    assert notebooks.main(["run", str(path)]) == 0  # and running it is the cure
+    assert notebooks.problems(path) == []
+
+
+def test_a_cell_that_was_added_and_never_run_is_found(write):
+    path = write(code("1", [stream("1\n")]))
+    notebooks.record([path])
+    write(code("1", [stream("1\n")]), code("2", [stream("2\n")], 2))
+    assert any("cell 1: the code has never been run" in problem for problem in notebooks.problems(path))
+
+
+def test_the_book_keeps_a_record_of_all_its_notebooks():
+    assert all(notebooks.recorded(path) for path in notebooks.find())
+
+
 def test_a_figure_name_used_twice_is_found(write):
     paths = [write(code("plot()", [image()], mystnb=FIGURE), name=name) for name in ("a.ipynb", "b.ipynb")]
     assert any("'fig-x' is taken" in problem for problem in notebooks.check(paths))
