@@ -194,9 +194,8 @@ def code_behind(cells: Iterable[str]) -> str:
         >>> code_behind(["import entk_tutorial.plotting"]) == code_behind(["1 + 1"])
         False
     """
-    trees = list(_trees(cells))
     sources: dict[str, Path] = {}
-    waiting = sorted(set().union(*(_needed(tree, "__main__", Path("cell.py")) for tree in trees)))
+    waiting = sorted({name for tree in _trees(cells) for name in _needed(tree, "__main__", Path("cell.py"))})
     while waiting:
         name = waiting.pop()
         path = provenance._file(name)
