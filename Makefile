@@ -20,7 +20,7 @@ INDEX := _build/html/index.html
 THREADS := env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(THREADS) $(BIN)/python -m pytest
 
-.PHONY: help book test check notebooks run reproduce bench clean distclean coverage screenshots \
+.PHONY: help book exercises pdf html-zip picture audit test check notebooks run reproduce bench clean distclean coverage screenshots \
         lint spelling types unit notebook-check notebook-run book-strict ledger browser
 
 help:  ## list these commands
@@ -44,6 +44,15 @@ $(STAMP): pyproject.toml constraints.txt
 book: $(STAMP)  ## build the book from its stored outputs, and print the address to open
 	$(STEP) "build the book" $(BIN)/jupyter-book build . -W --keep-going -n -q
 	@echo "open: file://$(CURDIR)/$(INDEX)"
+
+pdf: book  ## the whole book as one PDF, printed by the Chromium of this machine
+	$(STEP) "print the book" $(BIN)/python -m tools.pdf
+
+html-zip: book  ## the built book as a zip, to be read offline
+	$(STEP) "pack the book" $(BIN)/python -m tools.html_zip
+
+exercises: $(STAMP)  ## write every chapter's exercises as a notebook without solutions, into _build/exercises
+	$(STEP) "exercises" $(BIN)/python -m tools.exercises
 
 run: $(STAMP)  ## run the main experiment at full size; ARGS="--quick" for a small one
 	$(STEP) "experiment modular-mlp" $(THREADS) $(BIN)/entk run modular-mlp $(ARGS)
@@ -94,6 +103,14 @@ ledger: $(STAMP)
 
 browser: book-strict
 	$(STEP) "the built book in a browser" $(PYTEST) -q -m browser tests/book
+
+picture: $(STAMP)  ## draw the picture of the README again, from the stored result
+	$(STEP) "picture" $(THREADS) $(BIN)/python -m tools.picture
+
+# --strict: a package that could not be looked up is a failure, not a clean bill of health.
+audit:  ## known vulnerabilities of the pinned packages; needs a network that reaches the advisories
+	@$(PYTHON) -m venv _build/audit && _build/audit/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) pip-audit
+	$(STEP) "audit of constraints.txt" _build/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt
 
 coverage: $(STAMP)  ## unit tests with line and branch coverage; fails under 95 %
 	$(STEP) "coverage" $(PYTEST) -q -m "not browser" --cov --cov-report=term-missing tests entk_tutorial --doctest-modules

@@ -27,6 +27,10 @@ from entk_tutorial.models.transformer import ModularTransformer, modular_tokens
 
 SMALL, LARGE, FEATURES, LEADING, PAIRS = 29, 113, 50, 80, 460
 PEER_TILE = 32
+GROWTH = {"inputs": ("n", "trace"), "neurons": ("hidden", "trace"), "outputs": ("classes", "full")}
+"""What grows -> which of the sizes below, and the reduction it is measured with."""
+_SIZES = {"inputs": (1024, 1024, 10), "neurons": (2048, 1024, 10), "outputs": (256, 512, 10)}
+"""Inputs, neurons and outputs of these networks, but for the one that grows."""
 
 
 def modular(p: int, hidden: int, n: int) -> tuple[nn.Module, Tensor]:
@@ -53,6 +57,19 @@ def transformer(n: int) -> tuple[nn.Module, Tensor]:
     """The modular Transformer with random weights, and n sentences spread over all."""
     tokens = modular_tokens(SMALL)
     return ModularTransformer(SMALL, seed=0), tokens[torch.linspace(0, len(tokens) - 1, n).round().long()]
+
+
+def growing(what: str, size: int) -> tuple[nn.Module, Tensor, str]:
+    """A network of one hidden layer, its inputs and a reduction, one of its sizes as asked."""
+    sizes = dict(zip(("n", "hidden", "classes"), _SIZES[what], strict=True))
+    varied, reduce = GROWTH[what]
+    n, hidden, classes = {**sizes, varied: size}.values()
+    generator = torch.Generator().manual_seed(2)
+    net = nn.Sequential(nn.Linear(64, hidden), nn.GELU(), nn.Linear(hidden, classes))
+    with torch.no_grad():
+        for p in net.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) / p.shape[-1] ** 0.5)
+    return net, torch.randn(n, 64, generator=generator), reduce
 
 
 def jacobian_contraction(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
@@ -102,6 +119,8 @@ def _without_factor(call: Callable[[], Any]) -> Any:
 
 
 def _norm(found: Any) -> float:
+    if isinstance(found, Tensor):
+        return float(found.double().norm())
     if isinstance(found, dict):
         return float(sum(k.double() for k in found.values()).norm())
     return float(found.values.norm())
@@ -111,6 +130,13 @@ def jobs(name: str, n: int) -> tuple[Callable[[], Any], int, dict[str, float]]:
     """What is timed, how often, and the multiply-adds that are counted for it."""
     hidden = 2048 if name.endswith("2048") else 512
     counts: dict[str, float] = {}
+    if name.startswith("growth"):
+        model, x, reduce = growing(name.removeprefix("growth "), n)
+        return (
+            lambda: empirical_ntk(model, x, reduce=reduce),
+            2,
+            {"operations": plan(model, x, reduce=reduce).operations},
+        )
     if name in ("mlp", "mlp without factor", "mlp jacobians"):
         model, x = modular(SMALL, hidden, n)
     elif name.startswith("large"):

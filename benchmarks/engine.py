@@ -44,6 +44,8 @@ PEER = Path(__file__).resolve().parent / "empirical_kernel_peer.py"
 THREADS = 2
 N = {"mlp": 841, "superposition": 500, "transformer": 841, "large": 12_769}
 SGEMM = 4096
+GROWTH = {"inputs": (2048, 4096, 8192), "neurons": (1024, 2048, 4096), "outputs": (8, 16, 32)}
+"""What grows, and to which sizes."""
 PEER_SECONDS = 180.0
 """After so long the peer in another environment counts as absent."""
 
@@ -123,6 +125,7 @@ def schedule(*, quick: bool, peer: str | None) -> list[tuple[str, int]]:
     jobs += [("large trace 512", large // k) for k in (4, 2, 1)]
     jobs += [("large without factor 512", large // k) for k in (4, 2, 1)]
     jobs += [("large trace 2048", large)]
+    jobs += [(f"growth {what}", size // (4 if quick else 1)) for what, sizes in GROWTH.items() for size in sizes]
     return [*jobs, ("sgemm", product)]
 
 
@@ -171,7 +174,7 @@ def _extrapolated(runs: list[Run], job: str, n: int) -> tuple[float, str]:
 def table(runs: list[Run]) -> list[Row]:
     """Rows with ratios and targets, from the runs alone."""
     peak = max(_flops(run) for run in _of(runs, "sgemm"))
-    return [*_mlp(runs), *_superposition(runs), *_transformer(runs), *_large(runs, peak)]
+    return [*_mlp(runs), *_superposition(runs), *_transformer(runs), *_large(runs, peak), *_growth(runs)]
 
 
 def _mlp(runs: list[Run]) -> list[Row]:
@@ -254,6 +257,19 @@ def _large(runs: list[Run], peak: float) -> list[Row]:
         limit = 0.15 if job.startswith("large without") else None
         note = f"measured {found:.2f}, products counted {counted:.2f}"
         rows.append(Row(name, "exponent of N, off 2 by", "", abs(found - 2), limit, note=note))
+    return rows
+
+
+def _growth(runs: list[Run]) -> list[Row]:
+    """Exponents, measured in processor time, beside those of the products that the plan counts."""
+    rows = []
+    for what, reduce in (("inputs", "trace"), ("neurons", "trace"), ("outputs", "full")):
+        mine = _of(runs, f"growth {what}")
+        sizes = [run.n for run in mine]
+        found = power_law(sizes, [min(run.seconds) for run in mine], sizes[-1])[1]
+        counted = power_law(sizes, [run.more["operations"] for run in mine], sizes[-1])[1]
+        work = f"one hidden layer, {reduce} kernel, {sizes[0]} to {sizes[-1]} {what}"
+        rows.append(Row(work, f"exponent of {what}", "", found, None, note=f"products counted {counted:.2f}"))
     return rows
 
 

@@ -290,21 +290,22 @@ def verify(
 def renew(
     names: Annotated[list[str], typer.Argument(help="Experiments whose results are stale.", show_default=False)],
     results: Folder = None,
-    within_tolerance: Annotated[
-        bool,
-        typer.Option("--within-tolerance", help="On another processor: hold numbers to the experiment's tolerances."),
-    ] = False,
+    beside: Annotated[
+        Path | None,
+        typer.Option("--beside", help="On another processor: a checkout of the old code, to run here, too."),
+    ] = None,
 ) -> None:
     """The code behind a stored result changed: run one seed again, and keep the result if every number comes out."""
     from entk_tutorial.renewal import renew as renewed
 
     failed = False
     for name in names:
-        found = renewed(name, results, within_tolerance=within_tolerance)
+        found = renewed(name, results, beside=beside)
         if found.seed is None:
             print(f"{found.experiment}: not stale, nothing to do.")
         elif not found.different:
-            how = f"within tolerance, {found.moved} in other digits" if found.moved else "the same"
+            how = "the same" if beside is None else "the same as the old code's here"
+            how += f" ({found.moved} of them not the stored ones)" if found.moved else ""
             print(f"{found.experiment}: seed {found.seed} again, {len(found.rows)} numbers {how}; renewed.")
         else:
             failed = True

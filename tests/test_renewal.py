@@ -1,14 +1,18 @@
+import json
 import math
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from entk_tutorial import renewal
+from entk_tutorial import experiments, renewal
+from entk_tutorial.beside import run_beside
 from entk_tutorial.experiments.provenance import code_hash
 from entk_tutorial.renewal import renew
 from entk_tutorial.results import load_result
-from entk_tutorial.verify import spot_seed
+from entk_tutorial.verify import Comparison, spot_seed
 
 
 def stale(toy):
@@ -39,7 +43,7 @@ def test_stale_result_is_renewed_by_one_seed_that_the_commit_draws(toy):
 @pytest.mark.parametrize(
     ("change", "entry"),
     [
-        (lambda d, i: d["metrics"]["score"].__setitem__(i, d["metrics"]["score"][i] * (1 + 1e-5)), "score"),
+        (lambda d, i: d["metrics"]["score"].__setitem__(i, d["metrics"]["score"][i] * (1 + 3e-5)), "score"),
         (lambda d, i: d["controls"]["shuffled"]["score"].__setitem__(i, 3.0), "shuffled.score"),
         (lambda d, i: d["series"]["epoch"].__setitem__(i, [0, 1, 2.1]), "series epoch"),
         (lambda d, i: d["series"]["epoch"].__setitem__(i, [0, 1]), "series epoch"),
@@ -54,15 +58,67 @@ def test_number_that_does_not_come_out_again_leaves_the_file_alone(toy, change, 
     assert toy.final.read_text() == before
 
 
-@pytest.mark.parametrize(("by", "renewed"), [(0.05, True), (0.2, False)])
-def test_on_another_processor_the_experiments_tolerances_hold_if_asked_for(toy, by, renewed):
+def beside(toy, monkeypatch, error=0.0):
+    """Another checkout, whose code gives the stored numbers with another error, and knows which code it must be."""
+    asked = []
+
+    def run(checkout, name, seed, config, *, code):
+        asked.append((checkout, name, config, code))
+        record = load_result("toy", toy.folder).record(seed)
+        return replace(record, metrics={**record.metrics, "error": record.metrics["error"] + error})
+
+    monkeypatch.setattr(renewal, "run_beside", run)
+    return asked
+
+
+@pytest.mark.parametrize("by", [0.0, 0.05, 0.2])
+def test_on_another_processor_the_new_code_must_give_the_numbers_of_the_old_one(toy, monkeypatch, by):
     stale(toy)
+    plain = toy.experiment.run_seed
+
+    def shifted(config, seed, progress):  # this machine gives other digits than the stored ones, whatever the code
+        record = plain(config, seed, progress)
+        return replace(record, metrics={**record.metrics, "error": record.metrics["error"] + by})
+
+    shifted.__module__ = plain.__module__
     seed = spot_seed("toy", [0, 1, 2], "abc")
-    toy.edit(lambda d: d["metrics"]["error"].__setitem__(seed, d["metrics"]["error"][seed] + by))  # its tolerance: 0.1
-    found = renew("toy", toy.folder, commit_hash=lambda: "abc", within_tolerance=True)
-    assert [row.entry for row in found.different] == ([] if renewed else ["error"])
+    asked = beside(toy, monkeypatch, by)
+    monkeypatch.setattr("tests.experiments.toy.EXPERIMENT", replace(toy.experiment, run_seed=shifted))
+    found = renew("toy", toy.folder, commit_hash=lambda: "abc", beside="there")
+    assert [(where, name, code) for where, name, _, code in asked] == [("there", "toy", "0" * 64)]
+    within = by < 0.1  # the experiment's tolerance for other machines
+    assert [row.entry for row in found.different] == ([] if within else ["error"])
     history = load_result("toy", toy.folder).provenance.get("renewed", [])
-    assert [note["agreement"] for note in history] == (["tolerances (1 of 6 in other digits)"] if renewed else [])
+    assert [(note["agreement"], note["moved"], note["seed"]) for note in history] == (
+        [("the old code on the same machine", int(by > 0), seed)] if within else []
+    )
+
+
+def test_new_code_that_differs_from_the_old_one_on_this_machine_is_not_renewed(toy, monkeypatch):
+    stale(toy)
+    beside(toy, monkeypatch, 0.05)
+    assert [row.entry for row in renew("toy", toy.folder, beside="there").different] == ["error"]
+    assert "renewed" not in load_result("toy", toy.folder).provenance
+
+
+def test_the_code_of_another_checkout_is_really_run(tmp_path):
+    (tmp_path / "entk_tutorial").symlink_to(Path(renewal.__file__).parent)  # as the other version, this one
+    experiment = experiments.get("token_kernel_error")
+    config = json.loads(json.dumps(asdict(experiment.quick)))
+    here = experiment.run_seed(experiment.quick, 1, lambda fraction, message="": None)
+    with pytest.raises(ValueError, match=r"which is not in|its code is"):
+        run_beside(tmp_path, "token_kernel_error", 1, config, code="0" * 64)
+    (tmp_path / "entk_tutorial").unlink()
+    shutil.copytree(Path(renewal.__file__).parent, tmp_path / "entk_tutorial", ignore=shutil.ignore_patterns("results"))
+    with pytest.raises(ValueError, match=r"its code is .*, and the result's 00000000\. Take the commit"):
+        run_beside(tmp_path, "token_kernel_error", 1, config, code="0" * 64)
+    there = run_beside(tmp_path, "token_kernel_error", 1, config, code=code_hash(experiment.run_seed))
+    assert there.metrics == {k: float(v) for k, v in here.metrics.items()} and there.series.keys() == here.series.keys()
+
+
+def test_a_folder_without_the_package_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no entk_tutorial; a checkout is expected"):
+        run_beside(tmp_path, "toy", 0, {}, code="")
 
 
 def test_criterion_that_changed_is_never_renewed(toy):
@@ -98,3 +154,11 @@ def test_weights_are_compared_too(toy, monkeypatch):
 def test_distance_of_curves_of_other_shape_is_infinite():
     assert renewal._distance([1.0], [1.0, 2.0]) == math.inf
     assert renewal._distance([[1.0, 2.0]], [[1.0, 2.5]]) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("stored", "again", "same"),
+    [(6e-5, 6e-5 + 9e-10, True), (6e-5, 6e-5 + 2e-9, False), (0.5, 0.500004, True), (0.5, 0.50001, False)],
+)
+def test_small_shares_are_measured_by_what_they_are_a_share_of(stored, again, same):
+    assert renewal._strict(Comparison("toy", 0, "share", stored, again, 0.1)).agrees is same

@@ -1,6 +1,7 @@
 """Run the book's notebooks, store their outputs, and check what is stored.
 
 python -m tools.notebooks run [NOTEBOOK ...]   run, clean, store; a second run gives the same bytes
+python -m tools.notebooks clean [NOTEBOOK ...] nothing is run: drop times, put the installing cell in front
 python -m tools.notebooks check                nothing is run: are the stored outputs complete and fit to publish?
 python -m tools.notebooks text FOLDER          the text and code of every notebook, for a spelling checker
 """
@@ -21,7 +22,7 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 from entk_tutorial.stored import RECORD, outdated_cells, run_record
-from tools import environment
+from tools import environment, install_cell
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -54,6 +55,23 @@ def shown(path: Path) -> str:
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
+class Lines:
+    """Where in a notebook's file the cells stand, so that a message leads to the place.
+
+    Args:
+        path: a notebook as this module stores it, one line of the file for each line of a cell.
+    """
+
+    def __init__(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8").splitlines()
+        # Keys of a cell are indented by three; those of outputs and metadata by more.
+        self.starts = [number for number, line in enumerate(text, start=1) if line.startswith('   "source": ')]
+
+    def of(self, cell: int, offset: int = 0) -> int:
+        """Line of the file, from 1, that holds a line of a cell, from 0; 1 if the file is laid out otherwise."""
+        return self.starts[cell] + 1 + offset if cell < len(self.starts) else 1
+
+
 def clean(notebook: NotebookNode) -> NotebookNode:
     """Drop all that differs between runs or machines: times, widget state, editor settings. Cell ids stay."""
     notebook.metadata = nbformat.from_dict(METADATA)
@@ -70,7 +88,7 @@ def clean(notebook: NotebookNode) -> NotebookNode:
 
 def run(path: Path) -> float:
     """Run one notebook in its own folder and store it; returns the seconds. A notebook that fails is left as it was."""
-    notebook = clean(nbformat.read(path, as_version=4))
+    notebook = install_cell.put_first(clean(nbformat.read(path, as_version=4)))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as sockets:
         client = NotebookClient(
@@ -147,6 +165,8 @@ def problems(path: Path) -> list[str]:
     extra = sorted(set(notebook.metadata) - {*METADATA, RECORD})
     if extra:
         found.append(f"{shown(path)}: metadata {extra}: store it with `make notebooks NB={shown(path)}`")
+    if problem := install_cell.problem(notebook):
+        found.append(f"{shown(path)}, cell 0: {problem}: `python -m tools.notebooks clean {shown(path)}` puts it there")
     expected, ids = 0, set()
     for index, cell in enumerate(notebook.cells):
         where = f"{shown(path)}, cell {index}"
@@ -155,7 +175,7 @@ def problems(path: Path) -> list[str]:
         ids.add(cell.get("id"))
         if extra := sorted(set(cell.metadata) - set(CELL_METADATA)):
             found.append(f"{where}: cell metadata {extra}: store it with `make notebooks NB={shown(path)}`")
-        if cell.cell_type != "code" or not cell.source.strip():
+        if cell.cell_type != "code" or not cell.source.strip() or install_cell.is_install_cell(cell):
             continue
         expected += 1
         if cell.execution_count != expected:
@@ -202,8 +222,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.notebooks", description="Run and check the book's notebooks."
     )
-    parser.add_argument("command", choices=["run", "check", "text"])
-    parser.add_argument("paths", nargs="*", type=Path, help="notebooks (run, check), or the folder to write to (text)")
+    parser.add_argument("command", choices=["run", "clean", "check", "text"])
+    parser.add_argument(
+        "paths", nargs="*", type=Path, help="notebooks (run, clean, check), or the folder to write to (text)"
+    )
     options = parser.parse_args(arguments)
     if options.command == "text":
         if len(options.paths) != 1:
@@ -219,6 +241,10 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{shown(path)}: {run(path):.1f} s, {path.stat().st_size / 1e3:.0f} kB", flush=True)
             except (CellExecutionError, CellTimeoutError, DeadKernelError, ValueError) as error:
                 failed.append(f"{shown(path)}: {error}")
+    if options.command == "clean":
+        for path in paths:
+            notebook = install_cell.put_first(clean(nbformat.read(path, as_version=4)))
+            path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     failed += check([path for path in paths if not any(line.startswith(shown(path)) for line in failed)])
     for line in failed:
         print(line, file=sys.stderr)

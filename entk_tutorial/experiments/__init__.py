@@ -51,6 +51,7 @@ _MODULES: dict[str, str] = {
     "scaling_kernel_wide": "entk_tutorial.experiments.scaling_kernel_wide",
     "scaling_epsilon": "entk_tutorial.experiments.scaling_epsilon",
     "scaling_up": "entk_tutorial.experiments.scaling_up",
+    "scaling_transformer": "entk_tutorial.experiments.scaling_transformer",
 }
 
 

@@ -44,6 +44,7 @@ _OUTSIDE = (
     "ledger",
     "verify",
     "renewal",
+    "beside",
     "reproduce",
     "figures",
     "exercises",

@@ -162,7 +162,7 @@ def run(
 
     Example:
         >>> tiny = Config(moduli=(7,), paper_loss=(), neurons=200, max_epochs=20, subsets=(30,))
-        >>> run(tiny, seeds=[0]).metrics["p7_wide_sum_window1_n"] > 0.9        # there before training, too
+        >>> run(tiny, seeds=[0]).metrics["p7_wide_sum_window1_n"] > 0.75    # chance 1/4; before training, too
         array([ True])
     """
     return run_experiment(EXPERIMENT, config, seeds, results_dir=results_dir, progress=progress)

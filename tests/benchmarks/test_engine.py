@@ -30,7 +30,9 @@ def test_both_sides_take_the_same_pairs():
     assert torch.equal(x, torch.from_numpy(peer.inputs(60)))
 
 
-@pytest.mark.parametrize("job", ["mlp", "superposition dense", "transformer mean_logit", "large trace 512"])
+@pytest.mark.parametrize(
+    "job", ["mlp", "superposition dense", "transformer mean_logit", "large trace 512", "growth neurons"]
+)
 def test_a_worker_reports_times_memory_and_what_it_found(job):
     found = worker.work(job, 24)
     assert len(found["wall"]) == len(found["seconds"]) == worker.jobs(job, 24)[1]
@@ -59,15 +61,21 @@ def runs():
         elif job.startswith("large"):
             out.append(fake(job, n, 1e-7 * n**2, operations=1e4 * n**2, **large))
         else:
-            out.append(fake(job, n, 1e-6 * n**2))
+            out.append(fake(job, n, 1e-6 * n**2, operations=1e3 * n))
     return out
+
+
+def test_exponents_are_measured_and_counted_apart(runs):
+    rows = [row for row in bench.table(runs) if row.figure.startswith("exponent of") and "hidden layer" in row.work]
+    assert [row.figure.removeprefix("exponent of ") for row in rows] == list(bench.GROWTH) == list(worker.GROWTH)
+    assert all(row.ours == pytest.approx(2.0) and row.note == "products counted 1.00" for row in rows)
 
 
 def test_rows_follow_from_runs(runs):
     rows = {(row.work, row.figure): row for row in bench.table(runs)}
     (share,) = [row for (_, figure), row in rows.items() if figure == "share of peak product"]
     assert share.ours == pytest.approx(100 * (2 * 1e4 / 1e-7) / 2e11) and share.met
-    exponents = [row for (_, figure), row in rows.items() if figure.startswith("exponent")]
+    exponents = [row for (_, figure), row in rows.items() if figure == "exponent of N, off 2 by"]
     assert [row.ours for row in exponents] == pytest.approx([0.0, 0.0], abs=1e-9)
     assert "extrapolated from N = 420 with exponent 2.00" in bench.printed(list(rows.values()))
 

@@ -7,7 +7,7 @@ import sys
 import nbformat
 import pytest
 
-from tools import notebooks
+from tools import install_cell, notebooks
 from tools.environment import NOTEBOOK_ENVIRONMENT
 
 
@@ -29,7 +29,7 @@ FIGURE = {"figure": {"name": "fig-x", "caption": "What it shows."}, "image": {"a
 @pytest.fixture
 def write(tmp_path):
     def write_cells(*cells, name="x.ipynb"):
-        book = notebooks.clean(nbformat.v4.new_notebook(cells=list(cells)))
+        book = install_cell.put_first(notebooks.clean(nbformat.v4.new_notebook(cells=list(cells))))
         nbformat.write(book, tmp_path / name)
         return tmp_path / name
 
@@ -80,7 +80,7 @@ def test_metadata_that_the_runner_drops_is_found(tmp_path):
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("text", metadata={"execution": {}})])
     book.metadata["widgets"] = {}
     nbformat.write(book, tmp_path / "x.ipynb")
-    assert len(notebooks.problems(tmp_path / "x.ipynb")) == 2
+    assert len(notebooks.problems(tmp_path / "x.ipynb")) == 3  # and no cell that installs
 
 
 def test_a_figure_name_used_twice_is_found(write):
@@ -103,7 +103,7 @@ def test_a_second_run_gives_the_same_bytes(write):
     first = path.read_bytes()
     assert notebooks.main(["run", str(path)]) == 0
     assert path.read_bytes() == first
-    assert nbformat.read(path, as_version=4).cells[1].outputs[0].text == "0\n1\n2\n1\n"
+    assert nbformat.read(path, as_version=4).cells[2].outputs[0].text == "0\n1\n2\n1\n"
 
 
 def test_a_run_leaves_a_record_and_an_edited_cell_is_older_than_its_outputs(write):

@@ -96,6 +96,9 @@ def seen(site, request):
             "colab": page.eval_on_selector_all(
                 "a[href*='colab.research.google.com']", "all => all.map(e => e.getAttribute('href'))"
             ),
+            "binder": page.eval_on_selector_all(
+                "a[href*='mybinder.org']", "all => all.map(e => e.getAttribute('href'))"
+            ),
             "headings": page.eval_on_selector_all(":is(h1, h2, h3, h4, h5, h6)", HEADINGS),
             "cannot unfold": page.eval_on_selector_all(".admonition.dropdown, .tag_hide-input", FOLDED),
         }
@@ -129,6 +132,7 @@ def test_it_is_whole_without_a_network(seen):
     if (browser.ROOT / seen["name"]).with_suffix(".ipynb").is_file():
         notebook = seen["name"].removesuffix(".html") + ".ipynb"
         assert len([link for link in seen["colab"] if link.endswith(notebook)]) == 1
+        assert any(notebook in link for link in seen["binder"])
 
 
 def test_axe_finds_nothing_of_ours_in_the_light(seen):

@@ -348,6 +348,26 @@ def test_a_wrong_gradient_of_vmap_is_found_and_named():
     assert_near(torch.einsum("ncp,mdp->nmcd", j, j), truth, 1e-10)
 
 
+def _attend(m, x):
+    """Attention whose keys have a bias: softmax takes it away, so its gradient is zero but for rounding."""
+    q, k, v = m.q(x), m.k(x), m.v(x)
+    y = ((q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v).mean(1)
+    return m.out(y / y.norm(dim=1, keepdim=True))
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_needs_no_fallback():
+    torch.manual_seed(0)
+    parts = {name: nn.Linear(48, 48) for name in ("q", "k", "v")}
+    model = Made(_attend, **parts, out=nn.Linear(48, 3))
+    x = torch.randn(24, 9, 48, generator=torch.Generator().manual_seed(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FallbackWarning)
+        kernels = empirical_ntk(model, x, by="parameter")
+        jacobian(model, x)
+    assert "k.bias" in plan(model, x).structured
+    assert float(kernels["k.bias"].abs().max()) < 1e-8 * float(kernels["v.bias"].abs().max())
+
+
 FALLBACKS = {
     "a Python branch": (lambda m, x: m.out(x @ m.w.cos() if x.sum() > 0 else x), r"reads a value|branches in Python"),
     "own autograd function": (lambda m, x: m.out(_Square.apply(x, m.w)), "setup_context"),

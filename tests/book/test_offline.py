@@ -1,0 +1,88 @@
+"""The offline zip: complete, the same bytes each time, and readable from a folder with the network blocked."""
+
+import zipfile
+from contextlib import contextmanager
+
+import pytest
+
+from tools import browser, html_zip
+
+HARMLESS = ("THEBE_JS_URL",)
+needs_browser = [
+    pytest.mark.browser,
+    pytest.mark.skipif(browser.executable() is None, reason="no Chromium on the path: apt-get install chromium"),
+    pytest.mark.skipif(not browser.HTML.is_dir(), reason="the book is not built: make book"),
+]
+
+
+@pytest.fixture
+def small(tmp_path):
+    html = tmp_path / "html"
+    (html / "book").mkdir(parents=True)
+    (html / "index.html").write_text("first", encoding="utf-8")
+    (html / "book" / "a.html").write_text("a" * 1000, encoding="utf-8")
+    (html / ".buildinfo").write_text("not for readers", encoding="utf-8")
+    return html
+
+
+def test_the_zip_has_every_file_in_one_folder_and_no_bookkeeping(small, tmp_path):
+    assert html_zip.write(small, tmp_path / "x.zip") == 2
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        assert archive.namelist() == [f"{html_zip.FOLDER}/book/a.html", f"{html_zip.FOLDER}/index.html"]
+        assert archive.read(f"{html_zip.FOLDER}/index.html") == b"first"
+
+
+def test_the_same_pages_give_the_same_bytes(small, tmp_path):
+    html_zip.write(small, tmp_path / "one.zip")
+    (small / "index.html").touch()
+    html_zip.write(small, tmp_path / "two.zip")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_without_a_book_it_says_what_to_do(tmp_path):
+    with pytest.raises(RuntimeError, match="make book"):
+        html_zip.write(tmp_path, tmp_path / "x.zip")
+
+
+class TestUnpacked:
+    pytestmark = needs_browser
+
+    @pytest.fixture(scope="class")
+    def site(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("zip")
+        html_zip.write(target=folder / "book.zip")
+        with zipfile.ZipFile(folder / "book.zip") as archive:
+            archive.extractall(folder)
+        with browser.chromium() as chromium:
+            yield folder / html_zip.FOLDER, chromium
+
+    @staticmethod
+    @contextmanager
+    def opened(site, name):
+        folder, chromium = site
+        with browser.page_without_network(chromium) as (page, refused):
+            messages = []
+            page.on("console", lambda m: messages.append(m.text) if m.type == "error" else None)
+            page.on("pageerror", lambda e: messages.append(str(e)))
+            address, _, query = name.partition("?")
+            browser.open_page(page, (folder / address).as_uri() + (f"?{query}" if query else ""))
+            yield page
+            assert ([m for m in messages if not any(h in m for h in HARMLESS)], refused) == ([], [])
+
+    @pytest.mark.parametrize("name", ["book/infinite/linear", "book/microscope/modular-mlp", "book/reference/notation"])
+    def test_formulas_and_figures_are_there(self, site, name):
+        with self.opened(site, f"{name}.html") as page:
+            assert page.locator("mjx-container").count() > 10
+            assert page.locator("mjx-merror").count() == 0
+            broken = "all => all.filter(image => !image.complete || !image.naturalWidth).map(image => image.src)"
+            page.eval_on_selector_all("main img", "all => all.forEach(image => { image.loading = 'eager'; })")
+            page.wait_for_function("() => [...document.querySelectorAll('main img')].every(image => image.complete)")
+            assert page.eval_on_selector_all("main img", broken) == []
+
+    def test_search_finds_pages_and_leads_to_one(self, site):
+        with self.opened(site, "search.html?q=superposition") as page:
+            page.wait_for_selector("#search-results ul.search li a", timeout=30_000)
+            assert page.locator("#search-results ul.search li").count() > 1
+            page.locator("#search-results ul.search li a", has_text="Superposition").first.click()
+            page.wait_for_url("**/superposition.html*")
+            assert "Superposition" in page.locator("h1").first.inner_text()
