@@ -112,6 +112,13 @@ def test_every_stored_notebook_of_the_book_is_of_its_cells():
     assert verify_notebooks(book).failures == []
 
 
+def test_a_cell_that_the_runner_skips_is_neither_recorded_nor_missed(book):
+    install = {**code("%pip install x", "install", None), "metadata": {"tags": ["remove-cell", "skip-execution"]}}
+    edit(book, lambda n: n["cells"].insert(0, install))
+    assert verify_notebooks(book).failures == []
+    assert "install" not in run_record({"cells": [install]})["cells"]
+
+
 def test_an_empty_record_names_every_cell(book):
     edit(book, lambda n: n["metadata"].update(entk_run={}))
     assert len(outdated_cells(json.loads((book / "x.ipynb").read_text()))) == 2
