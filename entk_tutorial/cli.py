@@ -247,9 +247,9 @@ def verify(
     notebooks = verify_notebooks(place) if place is not None else None
     failures = [*verify_stored(results), *weights, *(notebooks.failures if notebooks else ())]
     notes = list(notebooks.notes) if notebooks else []
-    if notebooks and notebooks.recorded < notebooks.number:
-        missing = f"{notebooks.number - notebooks.recorded} of {notebooks.number} notebooks in {place}"
-        notes.append(f"{missing} do not say what they were run with. Cure: make notebooks.")
+    silent = notebooks.number - notebooks.recorded if notebooks else 0
+    if strict and silent:
+        notes.append(f"{silent} of the notebooks in {place} do not say what they were run with. Cure: make notebooks.")
     for failure in failures:
         _say(failure)
     for note in notes:
@@ -264,7 +264,8 @@ def verify(
     if notebooks is None:
         print("An installed package has no notebooks to check; a checkout has.")
     else:
-        print(f"{notebooks.number} notebooks were run to the end; {notebooks.recorded} say by which cells and code.")
+        rest = f", {silent} do not: make notebooks" if silent else ""
+        print(f"{notebooks.number} notebooks have run; {notebooks.recorded} say with which cells and code{rest}.")
     if not spot:
         return
     rows = spot_check(results, progress=True)

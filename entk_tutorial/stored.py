@@ -169,7 +169,7 @@ def outdated_cells(notebook: Mapping[str, Any]) -> list[tuple[int, str]]:
     ran: dict[str, str] | None = record.get("cells", {}) if isinstance(record, Mapping) else None
     found: list[tuple[int, str]] = []
     for index, cell in enumerate(cells):
-        if cell.get("cell_type") != "code" or not _source(cell).strip():
+        if not _is_run(cell):
             continue
         if cell.get("execution_count") is None:
             found.append((index, "was never run, so its outputs are not its own"))
@@ -194,9 +194,8 @@ def code_behind(cells: Iterable[str]) -> str:
         >>> code_behind(["import entk_tutorial.plotting"]) == code_behind(["1 + 1"])
         False
     """
-    trees = list(_trees(cells))
     sources: dict[str, Path] = {}
-    waiting = sorted(set().union(*(_needed(tree, "__main__", Path("cell.py")) for tree in trees)))
+    waiting = sorted({name for tree in _trees(cells) for name in _needed(tree, "__main__", Path("cell.py"))})
     while waiting:
         name = waiting.pop()
         path = provenance._file(name)
@@ -241,8 +240,14 @@ def _module_hash(path: Path) -> str:
     return provenance.sha256(provenance.canonical_json(provenance._dump(provenance._stripped(tree))))
 
 
+def _is_run(cell: Mapping[str, Any]) -> bool:
+    """Whether the runner runs it: code, not empty, and without the tag by which a cell is left to Colab."""
+    skipped = "skip-execution" in cell.get("metadata", {}).get("tags", ())
+    return cell.get("cell_type") == "code" and bool(_source(cell).strip()) and not skipped
+
+
 def _code_cells(cells: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    return (cell for cell in cells if cell.get("cell_type") == "code" and _source(cell).strip())
+    return (cell for cell in cells if _is_run(cell))
 
 
 def _code(cells: Iterable[Mapping[str, Any]]) -> list[str]:

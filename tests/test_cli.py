@@ -11,8 +11,9 @@ from entk_tutorial.cli import _duration, app
 
 @pytest.fixture
 def entk(toy, monkeypatch, tmp_path):
-    """Call the command line in an empty folder: (exit code, stdout, stderr)."""
+    """Call the command line in an empty folder, without the book: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("entk_tutorial.stored.find_book", lambda: None)  # tests/test_stored.py looks at notebooks
 
     def call(*arguments):
         done = CliRunner().invoke(app, list(arguments))

@@ -112,6 +112,13 @@ def test_every_stored_notebook_of_the_book_is_of_its_cells():
     assert verify_notebooks(book).failures == []
 
 
+def test_a_cell_that_the_runner_skips_is_neither_recorded_nor_missed(book):
+    install = {**code("%pip install x", "install", None), "metadata": {"tags": ["remove-cell", "skip-execution"]}}
+    edit(book, lambda n: n["cells"].insert(0, install))
+    assert verify_notebooks(book).failures == []
+    assert "install" not in run_record({"cells": [install]})["cells"]
+
+
 def test_an_empty_record_names_every_cell(book):
     edit(book, lambda n: n["metadata"].update(entk_run={}))
     assert len(outdated_cells(json.loads((book / "x.ipynb").read_text()))) == 2
@@ -179,7 +186,7 @@ def test_the_command_says_what_it_looked_at(toy, weights, book):
     code, out, err = verify("--results", toy.folder, "--book", book)
     assert code == 0 and not err
     assert "1 stored results are whole" in out and "1 files of weights have the SHA-256" in out
-    assert "1 notebooks were run to the end; 1 say by which cells" in out
+    assert "1 notebooks have run; 1 say with which cells and code." in out
 
 
 def test_the_command_says_so_where_there_is_nothing_to_check(toy, monkeypatch):
@@ -191,11 +198,19 @@ def test_the_command_says_so_where_there_is_nothing_to_check(toy, monkeypatch):
     assert code == 2 and "there is no folder" in err
 
 
+def test_a_note_is_said_and_fails_only_where_one_is_strict(toy, weights, book):
+    edit(book, lambda n: n["metadata"]["entk_run"].update(package="0" * 12))
+    code, out, err = verify("--results", toy.folder, "--book", book)
+    assert code == 0 and out and "note: " in err and "changed since it was run" in err
+    assert verify("--results", toy.folder, "--book", book, "--strict")[0] == 1
+
+
 def test_the_command_fails_on_weights_and_on_notebooks_and_strictly_on_notes(toy, weights, book):
     edit(book, forget_the_record)
     code, out, err = verify("--results", toy.folder, "--book", book)
-    assert code == 0 and "note: 1 of 1 notebooks" in err and "Cure: make notebooks." in err and "0 say" in out
-    assert verify("--results", toy.folder, "--book", book, "--strict")[0] == 1
+    assert code == 0 and not err and "0 say with which cells and code, 1 do not: make notebooks." in out
+    code, _, err = verify("--results", toy.folder, "--book", book, "--strict")
+    assert code == 1 and "note: 1 of the notebooks in" in err and "Cure: make notebooks." in err
     edit(book, lambda n: n["cells"][1].update(execution_count=None))
     weights.unlink()
     code, out, err = verify("--results", toy.folder, "--book", book)

@@ -105,8 +105,9 @@ def recorded(path: Path) -> dict[str, str] | None:
 
 
 def clean(notebook: NotebookNode) -> NotebookNode:
-    """Drop all that differs between runs or machines: times, widget state, editor settings. Cell ids stay."""
-    notebook.metadata = nbformat.from_dict(METADATA)
+    """Drop all that differs between runs or machines: times, widget state, editor settings. Ids and record stay."""
+    record = {RECORD: notebook.metadata[RECORD]} if RECORD in notebook.metadata else {}
+    notebook.metadata = nbformat.from_dict({**METADATA, **record})
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for index, cell in enumerate(notebook.cells):
         cell.metadata = nbformat.from_dict({k: cell.metadata[k] for k in CELL_METADATA if k in cell.metadata})
