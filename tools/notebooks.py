@@ -2,13 +2,13 @@
 
 python -m tools.notebooks run [NOTEBOOK ...]   run, clean, store; a second run gives the same bytes
 python -m tools.notebooks clean [NOTEBOOK ...] nothing is run: drop times, put the installing cell in front
+python -m tools.notebooks record [NOTEBOOK ...] nothing is run: a comparison has just shown that the outputs are right
 python -m tools.notebooks check                nothing is run: are the stored outputs complete and fit to publish?
 python -m tools.notebooks text FOLDER          the text and code of every notebook, for a spelling checker
 """
 
 import argparse
 import hashlib
-import json
 import re
 import sys
 import tempfile
@@ -35,8 +35,6 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 CELL_METADATA = ("tags", "mystnb")
-RECORD = "outputs.json"
-"""In the folder ``book``: the hash of the code that each stored output came from, by notebook and cell id."""
 # Text that differs from one machine or run to the next, and so can never be compared.
 FLEETING = (
     (re.compile(r"\bat 0x[0-9a-fA-F]{6,}"), "a memory address"),
@@ -75,33 +73,11 @@ class Lines:
         return self.starts[cell] + 1 + offset if cell < len(self.starts) else 1
 
 
-def record_of(path: Path) -> Path:
-    """The file that says which code the outputs of a notebook came from."""
-    return (BOOK if path.is_relative_to(BOOK) else path.parent) / RECORD
-
-
-def code_digests(notebook: NotebookNode) -> dict[str, str]:
-    """Hash of the code of each cell that holds any, by cell id."""
-    cells = (cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
-    return {cell.get("id", ""): hashlib.sha256(cell.source.encode()).hexdigest()[:16] for cell in cells}
-
-
-def record(paths: list[Path]) -> None:
-    """Note the present code of notebooks as what their outputs came from: to be called when they have just been run."""
-    for path in paths:
-        file = record_of(path)
-        known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        known[path.relative_to(file.parent).as_posix()] = code_digests(nbformat.read(path, as_version=4))
-        kept = {name: known[name] for name in sorted(known) if (file.parent / name).is_file()}
-        file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-
-
-def recorded(path: Path) -> dict[str, str] | None:
-    """What :func:`record` noted of a notebook: nothing at all if it was never run, None if no record is kept there."""
-    file = record_of(path)
-    if not file.is_file():
-        return None
-    return dict(json.loads(file.read_text(encoding="utf-8")).get(path.relative_to(file.parent).as_posix(), {}))
+def record(path: Path) -> None:
+    """Note the present cells of a notebook as those its outputs came from: only when a comparison has just shown it."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata[RECORD] = nbformat.from_dict(run_record(notebook))
+    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 
 
 def clean(notebook: NotebookNode) -> NotebookNode:
@@ -142,8 +118,6 @@ def run(path: Path) -> float:
     if len(text.encode()) > MAX_BYTES:
         raise ValueError(f"{too_big(len(text.encode()), notebook)}; nothing was stored")
     path.write_text(text, encoding="utf-8")
-    if record_of(path).is_file():
-        record([path])
     return seconds
 
 
@@ -203,7 +177,9 @@ def problems(path: Path) -> list[str]:
     if problem := install_cell.problem(notebook):
         found.append(f"{shown(path)}, cell 0: {problem}: `python -m tools.notebooks clean {shown(path)}` puts it there")
     expected, ids = 0, set()
-    lines, then, now = Lines(path), recorded(path), code_digests(notebook)
+    lines, cure = Lines(path), f"run it with `make notebooks NB={shown(path)}`"
+    if RECORD not in notebook.metadata:
+        found.append(f"{shown(path)}: no record of the run that made its outputs: {cure}")
     for index, cell in enumerate(notebook.cells):
         where = f"{shown(path)}, line {lines.of(index)}, cell {index}"
         if cell.get("id") in ids or "id" not in cell:
@@ -217,12 +193,9 @@ def problems(path: Path) -> list[str]:
         if cell.execution_count != expected:
             ran = "was not run" if cell.execution_count is None else f"ran as number {cell.execution_count}"
             found.append(f"{where}: {ran}, expected {expected}: run the notebook from top to bottom")
-        if then is not None and then.get(cell.get("id")) != now[cell.get("id", "")]:
-            what = "is newer than its outputs" if cell.get("id") in then else "has never been run"
-            found.append(f"{where}: the code {what}: run it with `make notebooks NB={shown(path)}`")
         found += [f"{where}: {problem}" for problem in cell_problems(cell)]
-    if RECORD in notebook.metadata:
-        found += [f"{shown(path)}, cell {i}: {why}: run it again" for i, why in outdated_cells(notebook)]
+    old = outdated_cells(notebook) if RECORD in notebook.metadata else []
+    found += [f"{shown(path)}, line {lines.of(i)}, cell {i}: {why}: {cure}" for i, why in old]
     return found
 
 
@@ -261,9 +234,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.notebooks", description="Run and check the book's notebooks."
     )
-    parser.add_argument("command", choices=["run", "clean", "check", "text"])
+    parser.add_argument("command", choices=["run", "clean", "record", "check", "text"])
     parser.add_argument(
-        "paths", nargs="*", type=Path, help="notebooks (run, clean, check), or the folder to write to (text)"
+        "paths", nargs="*", type=Path, help="notebooks (run, clean, record, check), or the folder to write to (text)"
     )
     options = parser.parse_args(arguments)
     if options.command == "text":
@@ -284,6 +257,9 @@ def main(arguments: list[str] | None = None) -> int:
         for path in paths:
             notebook = install_cell.put_first(clean(nbformat.read(path, as_version=4)))
             path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    if options.command == "record":
+        for path in paths:
+            record(path)
     failed += check([path for path in paths if not any(line.startswith(shown(path)) for line in failed)])
     for line in failed:
         print(line, file=sys.stderr)

@@ -31,6 +31,7 @@ def write(tmp_path):
     def write_cells(*cells, name="x.ipynb"):
         book = install_cell.put_first(notebooks.clean(nbformat.v4.new_notebook(cells=list(cells))))
         nbformat.write(book, tmp_path / name)
+        notebooks.record(tmp_path / name)
         return tmp_path / name
 
     return write_cells
@@ -86,26 +87,28 @@ def test_metadata_that_the_runner_drops_is_found(tmp_path):
 def test_outputs_older_than_their_cells_are_found_with_file_and_line(write):
     cells = [code("print(1)", [stream("1\n")]), code("print(2)", [stream("2\n")], 2)]
     path = write(*cells)
-    notebooks.record([path])
+    notebooks.record(path)
     assert notebooks.problems(path) == []
     edited = path.read_text(encoding="utf-8").replace('"print(2)"', '"print(3)"')
     path.write_text(edited, encoding="utf-8")
     (problem,) = notebooks.problems(path)
     line = 1 + edited.splitlines().index('    "print(3)"')
-    assert f"x.ipynb, line {line}, cell 1: the code is newer than its outputs: run it" in problem
+    assert f"x.ipynb, line {line}, cell 1: was edited after it was run, so its outputs are older than it: run it" in problem
     assert notebooks.main(["run", str(path)]) == 0  # and running it is the cure
     assert notebooks.problems(path) == []
 
 
-def test_a_cell_that_was_added_and_never_run_is_found(write):
+def test_a_notebook_without_a_record_and_a_cell_that_was_added_are_found(write):
     path = write(code("1", [stream("1\n")]))
-    notebooks.record([path])
-    write(code("1", [stream("1\n")]), code("2", [stream("2\n")], 2))
-    assert any("cell 1: the code has never been run" in problem for problem in notebooks.problems(path))
-
-
-def test_the_book_keeps_a_record_of_all_its_notebooks():
-    assert all(notebooks.recorded(path) for path in notebooks.find())
+    del_record = nbformat.read(path, as_version=4)
+    del_record.metadata.pop("entk_run", None)
+    nbformat.write(del_record, path)
+    assert any("no record of the run" in problem for problem in notebooks.problems(path))
+    notebooks.record(path)
+    book = nbformat.read(path, as_version=4)
+    book.cells.append(code("2", [stream("2\n")], 2))
+    nbformat.write(book, path)
+    assert any("was not there when the notebook was run" in problem for problem in notebooks.problems(path))
 
 
 def test_a_figure_name_used_twice_is_found(write):
