@@ -20,7 +20,7 @@ INDEX := _build/html/index.html
 THREADS := env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(THREADS) $(BIN)/python -m pytest
 
-.PHONY: help book pdf html-zip picture audit test check notebooks run reproduce bench clean distclean coverage screenshots \
+.PHONY: help book exercises pdf html-zip picture audit test check notebooks run reproduce bench clean distclean coverage screenshots \
         lint spelling types unit notebook-check notebook-run book-strict ledger browser
 
 help:  ## list these commands
@@ -50,6 +50,9 @@ pdf: book  ## the whole book as one PDF, printed by the Chromium of this machine
 
 html-zip: book  ## the built book as a zip, to be read offline
 	$(STEP) "pack the book" $(BIN)/python -m tools.html_zip
+
+exercises: $(STAMP)  ## write every chapter's exercises as a notebook without solutions, into _build/exercises
+	$(STEP) "exercises" $(BIN)/python -m tools.exercises
 
 run: $(STAMP)  ## run the main experiment at full size; ARGS="--quick" for a small one
 	$(STEP) "experiment modular-mlp" $(THREADS) $(BIN)/entk run modular-mlp $(ARGS)
@@ -109,7 +112,7 @@ audit:  ## known vulnerabilities of the pinned packages; needs a network that re
 	@$(PYTHON) -m venv _build/audit && _build/audit/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) pip-audit
 	$(STEP) "audit of constraints.txt" _build/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt
 
-coverage: $(STAMP)  ## unit tests with line and branch coverage
+coverage: $(STAMP)  ## unit tests with line and branch coverage; fails under 95 %
 	$(STEP) "coverage" $(PYTEST) -q -m "not browser" --cov --cov-report=term-missing tests entk_tutorial --doctest-modules
 
 screenshots: book  ## pictures of pages, light and dark, wide and narrow, into screenshots/

@@ -227,18 +227,44 @@ def report(
 @friendly
 def verify(
     spot: Annotated[bool, typer.Option("--spot", help="Also run one seed of each cheap experiment again.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on notes too: notebooks of other code or versions, or unrecorded.")
+    ] = False,
     results: Folder = None,
+    book: Annotated[
+        Path | None, typer.Option("--book", help="Folder of notebooks. Default: the book of this checkout.")
+    ] = None,
 ) -> None:
-    """Are stored results whole, of this code, and (--spot) the numbers one gets?"""
+    """Are stored results, weights and notebooks whole, of this code, and (--spot) the numbers one gets?"""
     from entk_tutorial.results import stored_names
+    from entk_tutorial.stored import find_book, verify_checkpoints, verify_notebooks
     from entk_tutorial.verify import spot_check, verify_stored
 
-    failures = verify_stored(results)
+    if book is not None and not book.is_dir():
+        raise ValueError(f"there is no folder {book}: name the one that holds the notebooks.")
+    place = find_book() if book is None else book
+    weights, files = verify_checkpoints(results)
+    notebooks = verify_notebooks(place) if place is not None else None
+    failures = [*verify_stored(results), *weights, *(notebooks.failures if notebooks else ())]
+    notes = list(notebooks.notes) if notebooks else []
+    if notebooks and notebooks.recorded < notebooks.number:
+        missing = f"{notebooks.number - notebooks.recorded} of {notebooks.number} notebooks in {place}"
+        notes.append(f"{missing} do not say what they were run with. Cure: make notebooks.")
     for failure in failures:
         _say(failure)
-    if failures:
+    for note in notes:
+        _say(f"note: {note}")
+    if failures or (strict and notes):
         raise typer.Exit(1)
     print(f"{len(stored_names(results))} stored results are whole, and of this code and config.")
+    if files:
+        print(f"{files} files of weights have the SHA-256 that their results name.")
+    else:
+        print("No stored result keeps weights: there are no checkpoints to check.")
+    if notebooks is None:
+        print("An installed package has no notebooks to check; a checkout has.")
+    else:
+        print(f"{notebooks.number} notebooks were run to the end; {notebooks.recorded} say by which cells and code.")
     if not spot:
         return
     rows = spot_check(results, progress=True)

@@ -71,6 +71,7 @@ CONDITION = OnlyIf("the width is large", (Criterion("wide", ">=", value=1.0),))
         (claim_of(HIGH), [1, 2, 2], [0, 0, 0], "partly"),
         (claim_of(HIGH, undercut=(LOW,)), [2, 2], [0, 0], "not what it seems"),
         (claim_of(HIGH, undercut=(LOW,)), [2, 2], [0, 1], "reproduced"),
+        (claim_of(HIGH, undercut=(LOW, Criterion("a", ">", value=9.0))), [2, 2], [0, 0], "reproduced"),  # half of it
         (claim_of(HIGH, undercut=(LOW,)), [0, 0], [0, 0], "not reproduced"),
         (claim_of(HIGH, only_if=CONDITION), [0, 2], [0, 0], "only if the width is large"),
         (claim_of(HIGH, only_if=CONDITION), [2, 2], [0, 0], "reproduced"),

@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from entk_tutorial.stored import RECORD, outdated_cells, run_record
 from tools import environment, install_cell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +55,23 @@ def shown(path: Path) -> str:
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
+class Lines:
+    """Where in a notebook's file the cells stand, so that a message leads to the place.
+
+    Args:
+        path: a notebook as this module stores it, one line of the file for each line of a cell.
+    """
+
+    def __init__(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8").splitlines()
+        # Keys of a cell are indented by three; those of outputs and metadata by more.
+        self.starts = [number for number, line in enumerate(text, start=1) if line.startswith('   "source": ')]
+
+    def of(self, cell: int, offset: int = 0) -> int:
+        """Line of the file, from 1, that holds a line of a cell, from 0; 1 if the file is laid out otherwise."""
+        return self.starts[cell] + 1 + offset if cell < len(self.starts) else 1
+
+
 def clean(notebook: NotebookNode) -> NotebookNode:
     """Drop all that differs between runs or machines: times, widget state, editor settings. Cell ids stay."""
     notebook.metadata = nbformat.from_dict(METADATA)
@@ -85,7 +103,9 @@ def run(path: Path) -> float:
         )
         client.execute()
     seconds = time.perf_counter() - start
-    text = nbformat.writes(clean(notebook)) + "\n"
+    notebook = clean(notebook)
+    notebook.metadata[RECORD] = nbformat.from_dict(run_record(notebook))
+    text = nbformat.writes(notebook) + "\n"
     if len(text.encode()) > MAX_BYTES:
         raise ValueError(f"{too_big(len(text.encode()), notebook)}; nothing was stored")
     path.write_text(text, encoding="utf-8")
@@ -142,7 +162,7 @@ def problems(path: Path) -> list[str]:
     size = path.stat().st_size
     notebook = nbformat.read(path, as_version=4)
     found = [f"{shown(path)}: {too_big(size, notebook)}"] if size > MAX_BYTES else []
-    extra = sorted(set(notebook.metadata) - set(METADATA))
+    extra = sorted(set(notebook.metadata) - {*METADATA, RECORD})
     if extra:
         found.append(f"{shown(path)}: metadata {extra}: store it with `make notebooks NB={shown(path)}`")
     if problem := install_cell.problem(notebook):
@@ -162,6 +182,8 @@ def problems(path: Path) -> list[str]:
             ran = "was not run" if cell.execution_count is None else f"ran as number {cell.execution_count}"
             found.append(f"{where}: {ran}, expected {expected}: run the notebook from top to bottom")
         found += [f"{where}: {problem}" for problem in cell_problems(cell)]
+    if RECORD in notebook.metadata:
+        found += [f"{shown(path)}, cell {i}: {why}: run it again" for i, why in outdated_cells(notebook)]
     return found
 
 

@@ -1,4 +1,4 @@
-"""The built book in a headless Chromium with no network: what a reader sees first must work offline."""
+"""The built book in a headless Chromium with no network: search, dark mode, figures that move (pages: test_pages)."""
 
 import json
 import re
@@ -15,12 +15,6 @@ pytestmark = [
 ]
 # Said by a script that the theme loads twice; nothing comes of it.
 HARMLESS = ("THEBE_JS_URL",)
-
-
-@pytest.fixture(scope="module")
-def site():
-    with browser.served() as address, browser.chromium() as chromium:
-        yield address, chromium
 
 
 @pytest.fixture
@@ -40,28 +34,6 @@ def open_book(site):
             return page, refused, [m for m in messages if not any(h in m for h in HARMLESS)]
 
         yield open_one
-
-
-@pytest.mark.parametrize("name", browser.pages())
-def test_a_page_is_whole_without_a_network(open_book, name):
-    page, refused, messages = open_book(name)
-    assert page.locator("h1").first.inner_text().strip()
-    assert (messages, refused) == ([], [])
-    without_text = "all => all.filter(image => !image.alt.trim()).map(image => image.src)"
-    assert page.eval_on_selector_all("main img", without_text) == []
-    assert page.eval_on_selector_all("mjx-merror", "all => all.map(e => e.textContent)") == []
-    not_drawn = "all => all.filter(e => !e.querySelector('mjx-container')).map(e => e.textContent)"
-    assert page.eval_on_selector_all(".math", not_drawn) == []
-    if (browser.ROOT / name).with_suffix(".ipynb").is_file():
-        notebook = f"a[href*='colab.research.google.com'][href$='{name.removesuffix('.html')}.ipynb']"
-        assert page.locator(notebook).count() == 1
-        assert page.locator(f"a[href*='mybinder.org'][href*='{name.removesuffix('.html')}.ipynb']").count() == 1
-
-
-@pytest.mark.parametrize("name", browser.pages())
-def test_a_page_fits_a_phone(open_book, name):
-    page, _, _ = open_book(name, width=390)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_formulas_are_drawn_by_the_mathjax_of_the_book(open_book):

@@ -106,6 +106,18 @@ def test_a_second_run_gives_the_same_bytes(write):
     assert nbformat.read(path, as_version=4).cells[2].outputs[0].text == "0\n1\n2\n1\n"
 
 
+def test_a_run_leaves_a_record_and_an_edited_cell_is_older_than_its_outputs(write):
+    path = write(code("1 + 1", count=None), code("print(2)", count=None))
+    assert notebooks.main(["run", str(path)]) == 0
+    book = nbformat.read(path, as_version=4)
+    assert list(book.metadata["entk_run"]["cells"]) == [cell["id"] for cell in book.cells]
+    assert notebooks.problems(path) == []
+    book.cells[1].source = "print(3)"
+    nbformat.write(book, path)
+    (problem,) = notebooks.problems(path)
+    assert "cell 1: was edited after it was run" in problem
+
+
 def test_tests_run_in_the_environment_of_the_runner():
     assert {name: os.environ.get(name) for name in NOTEBOOK_ENVIRONMENT} == NOTEBOOK_ENVIRONMENT
 

@@ -37,6 +37,8 @@ def turned(model):
     return other
 
 
+PRODUCT = next(k for k, v in mystery_order().items() if v == "n*m")
+"""The mystery whose network multiplies."""
 WRONG = [
     ("check_limit", (8 / 3,), "square of the ratio"),
     ("check_limit", (2**0.5,), "second layer's share"),
@@ -54,6 +56,10 @@ WRONG = [
     ("check_same_kernel", (analytic_mlp(7), analytic_mlp(7)), "same answer on 100 %"),
     ("check_same_kernel", (analytic_mlp(7), constant_answer()), "too easy"),
     ("check_same_kernel", (random_phase_mlp(7, 60, 0), random_phase_mlp(7, 60, 1, operation="diff")), "differ by"),
+    ("check_mystery", (PRODUCT, PARTNERS["n*m"]), "two families at once"),  # a partner is told from a stranger
+    ("check_mystery", (PRODUCT, "n^2+m^2"), "shares a symmetry"),
+    ("check_mystery", (PRODUCT, "n+m"), "Not this one"),
+    ("check_mystery", (PRODUCT, NONE), "There is a family"),
 ]
 
 
@@ -98,16 +104,8 @@ def test_messages_do_not_give_the_answer_away(k):
         assert truth(k) == NONE or truth(k) not in message.replace(wrong, "")
 
 
-def test_a_partner_is_told_from_a_stranger():
-    k = next(k for k, v in mystery_order().items() if v == "n*m")
-    assert "two families at once" in ex.check_mystery(k, PARTNERS["n*m"]).message
-    assert "shares a symmetry" in ex.check_mystery(k, "n^2+m^2").message
-    assert "Not this one" in ex.check_mystery(k, "n+m").message
-    assert "There is a family" in ex.check_mystery(k, NONE).message
-
-
 def test_labels_of_ones_own():
-    k = next(k for k, v in mystery_order().items() if v == "n*m")
+    k = PRODUCT
     names = torch.randperm(29, generator=torch.Generator().manual_seed(0))
     assert ex.check_mystery(k, names[family_labels(29, "n*m")].reshape(29, 29))  # other names, same label
     assert "its partner has more" in ex.check_mystery(k, family_labels(29, "n/m")).message
