@@ -83,6 +83,6 @@ class TestUnpacked:
         with self.opened(site, "search.html?q=superposition") as page:
             page.wait_for_selector("#search-results ul.search li a", timeout=30_000)
             assert page.locator("#search-results ul.search li").count() > 1
-            page.locator("#search-results ul.search li a", has_text="Superposition").first.click()
+            page.locator("#search-results ul.search li a[href*='microscope/superposition.html']").first.click()
             page.wait_for_url("**/superposition.html*")
             assert "Superposition" in page.locator("h1").first.inner_text()
