@@ -154,6 +154,7 @@ def notebook(chapter: Chapter) -> NotebookNode:
     code = [cell.source for cell in chapter.cells if cell.cell_type == "code"]
     cells = [nbformat.v4.new_markdown_cell(head)]
     cells += [nbformat.v4.new_code_cell(source) for source in code if "pip install" in source][:1]
+    code = [source for source in code if "pip install" not in source]  # not Python: no cell can need it
     if any(CALL.search(exercise.text) for exercise in chapter.exercises):
         cells.append(nbformat.v4.new_code_cell(f"from entk_tutorial.exercises import {chapter.module} as exercises"))
     known: set[str] = set()
