@@ -8,11 +8,16 @@ import pytest
 from tools import browser, html_zip
 
 HARMLESS = ("THEBE_JS_URL",)
-needs_browser = [
-    pytest.mark.browser,
-    pytest.mark.skipif(browser.executable() is None, reason="no Chromium on the path: apt-get install chromium"),
-    pytest.mark.skipif(not browser.HTML.is_dir(), reason="the book is not built: make book"),
-]
+
+
+def needs_browser(test):
+    """Mark a test that opens the built book."""
+    for condition, reason in (
+        (browser.executable() is None, "no Chromium on the path: apt-get install chromium"),
+        (not browser.HTML.is_dir(), "the book is not built: make book"),
+    ):
+        test = pytest.mark.skipif(condition, reason=reason)(test)
+    return pytest.mark.browser(test)
 
 
 @pytest.fixture
@@ -44,45 +49,46 @@ def test_without_a_book_it_says_what_to_do(tmp_path):
         html_zip.write(tmp_path, tmp_path / "x.zip")
 
 
-class TestUnpacked:
-    pytestmark = needs_browser
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("zip")
+    html_zip.write(target=folder / "book.zip")
+    with zipfile.ZipFile(folder / "book.zip") as archive:
+        archive.extractall(folder)
+    with browser.chromium() as chromium:
+        yield folder / html_zip.FOLDER, chromium
 
-    @pytest.fixture(scope="class")
-    def site(self, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("zip")
-        html_zip.write(target=folder / "book.zip")
-        with zipfile.ZipFile(folder / "book.zip") as archive:
-            archive.extractall(folder)
-        with browser.chromium() as chromium:
-            yield folder / html_zip.FOLDER, chromium
 
-    @staticmethod
-    @contextmanager
-    def opened(site, name):
-        folder, chromium = site
-        with browser.page_without_network(chromium) as (page, refused):
-            messages = []
-            page.on("console", lambda m: messages.append(m.text) if m.type == "error" else None)
-            page.on("pageerror", lambda e: messages.append(str(e)))
-            address, _, query = name.partition("?")
-            browser.open_page(page, (folder / address).as_uri() + (f"?{query}" if query else ""))
-            yield page
-            assert ([m for m in messages if not any(h in m for h in HARMLESS)], refused) == ([], [])
+@contextmanager
+def opened(unpacked, name):
+    folder, chromium = unpacked
+    with browser.page_without_network(chromium) as (page, refused):
+        messages = []
+        page.on("console", lambda m: messages.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: messages.append(str(e)))
+        address, _, query = name.partition("?")
+        browser.open_page(page, (folder / address).as_uri() + (f"?{query}" if query else ""))
+        yield page
+        assert ([m for m in messages if not any(h in m for h in HARMLESS)], refused) == ([], [])
 
-    @pytest.mark.parametrize("name", ["book/infinite/linear", "book/microscope/modular-mlp", "book/reference/notation"])
-    def test_formulas_and_figures_are_there(self, site, name):
-        with self.opened(site, f"{name}.html") as page:
-            assert page.locator("mjx-container").count() > 10
-            assert page.locator("mjx-merror").count() == 0
-            broken = "all => all.filter(image => !image.complete || !image.naturalWidth).map(image => image.src)"
-            page.eval_on_selector_all("main img", "all => all.forEach(image => { image.loading = 'eager'; })")
-            page.wait_for_function("() => [...document.querySelectorAll('main img')].every(image => image.complete)")
-            assert page.eval_on_selector_all("main img", broken) == []
 
-    def test_search_finds_pages_and_leads_to_one(self, site):
-        with self.opened(site, "search.html?q=superposition") as page:
-            page.wait_for_selector("#search-results ul.search li a", timeout=30_000)
-            assert page.locator("#search-results ul.search li").count() > 1
-            page.locator("#search-results ul.search li a", has_text="Superposition").first.click()
-            page.wait_for_url("**/superposition.html*")
-            assert "Superposition" in page.locator("h1").first.inner_text()
+@needs_browser
+@pytest.mark.parametrize("name", ["book/infinite/linear", "book/microscope/modular-mlp", "book/reference/notation"])
+def test_formulas_and_figures_are_there(unpacked, name):
+    with opened(unpacked, f"{name}.html") as page:
+        assert page.locator("mjx-container").count() > 10
+        assert page.locator("mjx-merror").count() == 0
+        broken = "all => all.filter(image => !image.complete || !image.naturalWidth).map(image => image.src)"
+        page.eval_on_selector_all("main img", "all => all.forEach(image => { image.loading = 'eager'; })")
+        page.wait_for_function("() => [...document.querySelectorAll('main img')].every(image => image.complete)")
+        assert page.eval_on_selector_all("main img", broken) == []
+
+
+@needs_browser
+def test_search_finds_pages_and_leads_to_one(unpacked):
+    with opened(unpacked, "search.html?q=superposition") as page:
+        page.wait_for_selector("#search-results ul.search li a", timeout=30_000)
+        assert page.locator("#search-results ul.search li").count() > 1
+        page.locator("#search-results ul.search li a[href*='microscope/superposition.html']").first.click()
+        page.wait_for_url("**/superposition.html*")
+        assert "Superposition" in page.locator("h1").first.inner_text()

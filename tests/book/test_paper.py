@@ -148,7 +148,7 @@ class TestPrinted:
     def test_what_is_too_wide_for_the_page_is_shrunk_broken_or_named(self, tmp_path):
         style = paper.STYLE.read_text(encoding="utf-8")
         file = tmp_path / "x.html"
-        wide = "<table><tr>" + "<td style='white-space: nowrap'>some words</td>" * 14 + "</tr></table>"
+        wide = "<table><tr>" + "<td style='white-space: nowrap'>some words</td>" * 10 + "</tr></table>"
         code = "<pre>" + "word" * 200 + "</pre>"
         stuck = "<section class='chapter' id='bad'><div style='width: 2000px'>planted</div></section>"
         with browser.chromium() as chromium, browser.page_without_network(chromium) as (page, _):
