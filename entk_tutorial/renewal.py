@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["RELATIVE", "Renewal", "renew"]
 
 RELATIVE = 1e-5
-"""Numbers that differ by no more than this, relative, count as the same: kernels are sums of some ten thousand products
-in single precision, and a change of the engine may add them up in another order. Until November 2026 it was 1e-6."""
+"""Largest relative difference of numbers that count as the same. Kernels are sums of some ten thousand products in single
+precision, and a change of the engine may add them up in another order. Until November 2026 it was 1e-6."""
 SMALL = 1e-4
-"""Below this, a number is measured as if it were this large: a share of 0.00006 is rounding of one of 1."""
+"""Smaller numbers are measured as if they were this large. A share of 0.00006 is rounding of one of 1."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ __all__ = ["table_logits"]
 
 
 def table_logits(model: ModularTransformer, pairs: Tensor) -> Tensor:
-    r"""Logits at "=" for pairs of digits, as :meth:`ModularTransformer.forward` gives them.
+    r"""Logits at "=" for pairs of digits, as the network gives them for the sentence "n m =".
 
     Args:
         model: the network.
