@@ -41,8 +41,8 @@ __all__ = ["RELATIVE", "Renewal", "renew"]
 RELATIVE = 1e-5
 """Largest relative difference of numbers that count as the same. Kernels are sums of some ten thousand products in
 single precision, and a change of the engine may add them up in another order. Until November 2026 it was 1e-6."""
-SMALL = 1e-4
-"""Smaller numbers are measured as if they were this large. A share of 0.00006 is rounding of one of 1."""
+SMALL = 1e-2
+"""Smaller numbers are measured as if they were this large: most are shares of 1, and rounding of a share is 1e-7."""
 
 
 @dataclass(frozen=True)

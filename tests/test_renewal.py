@@ -158,7 +158,7 @@ def test_distance_of_curves_of_other_shape_is_infinite():
 
 @pytest.mark.parametrize(
     ("stored", "again", "same"),
-    [(6e-5, 6e-5 + 9e-10, True), (6e-5, 6e-5 + 2e-9, False), (0.5, 0.500004, True), (0.5, 0.50001, False)],
+    [(6e-5, 6e-5 + 9e-8, True), (6e-5, 6e-5 + 2e-7, False), (0.5, 0.500004, True), (0.5, 0.50001, False)],
 )
 def test_small_shares_are_measured_by_what_they_are_a_share_of(stored, again, same):
     assert renewal._strict(Comparison("toy", 0, "share", stored, again, 0.1)).agrees is same
