@@ -62,6 +62,7 @@ def test_a_notebook_without_it_is_not_fit_to_publish(tmp_path, change, message):
     made = install_cell.put_first(notebooks.clean(book(nbformat.v4.new_markdown_cell("# Title"))))
     path = tmp_path / "x.ipynb"
     nbformat.write(made, path)
+    notebooks.record(path)
     assert notebooks.problems(path) == []
     change(made.cells)
     nbformat.write(made, path)
@@ -75,6 +76,7 @@ def test_the_command_that_cleans_puts_it_there_and_runs_nothing(tmp_path):
         "raise SystemExit", execution_count=1, outputs=[nbformat.v4.new_output("stream", text="kept\n")]
     )
     nbformat.write(book(stored), path)
+    notebooks.record(path)
     assert notebooks.main(["clean", str(path)]) == 0
     cells = nbformat.read(path, as_version=4).cells
     assert [install_cell.is_install_cell(c) for c in cells] == [True, False]

@@ -81,7 +81,7 @@ def test_metadata_that_the_runner_drops_is_found(tmp_path):
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("text", metadata={"execution": {}})])
     book.metadata["widgets"] = {}
     nbformat.write(book, tmp_path / "x.ipynb")
-    assert len(notebooks.problems(tmp_path / "x.ipynb")) == 3  # and no cell that installs
+    assert len(notebooks.problems(tmp_path / "x.ipynb")) == 4  # no cell that installs, and no record of a run
 
 
 def test_outputs_older_than_their_cells_are_found_with_file_and_line(write):
@@ -93,7 +93,7 @@ def test_outputs_older_than_their_cells_are_found_with_file_and_line(write):
     path.write_text(edited, encoding="utf-8")
     (problem,) = notebooks.problems(path)
     line = 1 + edited.splitlines().index('    "print(3)"')
-    assert f"x.ipynb, line {line}, cell 1: was edited after it was run" in problem and "make notebooks" in problem
+    assert f"x.ipynb, line {line}, cell 2: was edited after it was run" in problem and "make notebooks" in problem
     assert notebooks.main(["run", str(path)]) == 0  # and running it is the cure
     assert notebooks.problems(path) == []
 
