@@ -6,7 +6,14 @@ from tools import browser
 
 
 @pytest.fixture(scope="session")
-def site():
-    """The address of the served book, and a running Chromium."""
-    with browser.served() as address, browser.chromium() as chromium:
+def chromium():
+    """The one browser: a second one in the same process is refused."""
+    with browser.chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def site(chromium):
+    """The address of the served book, and the browser."""
+    with browser.served() as address:
         yield address, chromium

@@ -50,13 +50,12 @@ def test_without_a_book_it_says_what_to_do(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def unpacked(tmp_path_factory):
+def unpacked(tmp_path_factory, chromium):
     folder = tmp_path_factory.mktemp("zip")
     html_zip.write(target=folder / "book.zip")
     with zipfile.ZipFile(folder / "book.zip") as archive:
         archive.extractall(folder)
-    with browser.chromium() as chromium:
-        yield folder / html_zip.FOLDER, chromium
+    return folder / html_zip.FOLDER, chromium
 
 
 @contextmanager

@@ -113,6 +113,7 @@ def seen(site, request):
         page.evaluate(THIN)
         found["light"] = page.evaluate(VIOLATIONS, None)
         page.emulate_media(color_scheme="dark")
+        page.wait_for_function("document.documentElement.dataset.theme === 'dark'")  # a listener of the theme's
         found["theme"] = page.locator("html").get_attribute("data-theme")
         found["dark"] = page.evaluate(VIOLATIONS, COLOURS)
         found["messages"] = [m for m in messages if not any(h in m for h in HARMLESS)]

@@ -1,6 +1,7 @@
 """The book on paper: the document that is printed, the rules it is printed by, and one chapter in a real browser."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -137,7 +138,9 @@ class TestPrinted:
     @pytest.mark.skipif(not browser.HTML.is_dir(), reason="the book is not built: make book")
     def test_a_chapter_becomes_numbered_pages_with_nothing_cut_off(self, tmp_path):
         # beside the built pages, whose style sheets and pictures it uses, but not in the place of the whole book
-        target, wide = pdf.write(["book/index", "book/reference/notation"], folder=browser.ROOT / "_build" / "pdf-test")
+        pages, folder = ["book/index", "book/reference/notation"], browser.ROOT / "_build" / "pdf-test"
+        with ThreadPoolExecutor(1) as other:  # a second browser is refused in the thread of the first
+            target, wide = other.submit(pdf.write, pages, folder=folder).result()
         content = target.read_bytes()
         assert wide == []
         assert pdf.count_pages(content) > 5
@@ -145,13 +148,13 @@ class TestPrinted:
         assert 3 <= places["index"] < places["reference-notation"] <= pdf.count_pages(content)
         assert b"/Outlines" in content and b"/MarkInfo" in content and len(content) < 6_000_000
 
-    def test_what_is_too_wide_for_the_page_is_shrunk_broken_or_named(self, tmp_path):
+    def test_what_is_too_wide_for_the_page_is_shrunk_broken_or_named(self, tmp_path, chromium):
         style = paper.STYLE.read_text(encoding="utf-8")
         file = tmp_path / "x.html"
         wide = "<table><tr>" + "<td style='white-space: nowrap'>some words</td>" * 10 + "</tr></table>"
         code = "<pre>" + "word" * 200 + "</pre>"
         stuck = "<section class='chapter' id='bad'><div style='width: 2000px'>planted</div></section>"
-        with browser.chromium() as chromium, browser.page_without_network(chromium) as (page, _):
+        with browser.page_without_network(chromium) as (page, _):
             for body, named in ((wide + code, False), (wide + code + stuck, True)):
                 file.write_text(f"<style>{style}</style><body class='paper'><main>{body}</main>", encoding="utf-8")
                 found = pdf.load(page, file)
