@@ -28,6 +28,10 @@ def test_corners_side_bar_and_sign():
     assert 'class="fas fa-code-branch"' in page and "fa-github" not in page
 
 
+def test_an_entry_of_the_bibliography_is_an_item_of_a_list():
+    assert repaired('<div class="citation" role="doc-biblioentry">') == '<div class="citation" role="listitem">'
+
+
 def test_mending_twice_is_mending_once():
     assert repaired(repaired(PAGE)) == repaired(PAGE)
 

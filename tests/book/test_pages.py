@@ -37,8 +37,12 @@ HEAVY = {
         "eight figures, the largest of nine panels",
     ),
 }
-# What may be wider than a phone, each in a box of its own that scrolls: code, tables, formulas, signatures, the film.
-MAY_SCROLL = "pre, table, .pst-scrollable-table-container, div.output.text_html, .math, mjx-container, .sig, .stage, p"
+# What may be wider than a phone, each in a box of its own that scrolls: code, tables, formulas, signatures, the film,
+# the map of the course.
+MAY_SCROLL = (
+    "pre, table, .pst-scrollable-table-container, div.output.text_html, .math, mjx-container, .sig, .stage, p, "
+    ".course-map-box"
+)
 
 # What there is much of, and all alike, is thinned out before axe looks: it would take minutes. A formula becomes a
 # letter in its colour (the rest is MathJax's own), code after the first pieces loses its colours, the film keeps some
@@ -65,6 +69,7 @@ BYTES = """() => [...performance.getEntriesByType('navigation'), ...performance.
   .filter(e => !e.name.includes('/mathjax/')).reduce((sum, e) => sum + e.encodedBodySize, 0)"""
 SIDEWAYS = """may => [...document.querySelectorAll('main *')].filter(e => {
   const free = ['auto', 'scroll'].includes(getComputedStyle(e).overflowX);
+  if (e.id === 'pst-secondary-sidebar') return false;  // off the screen on a phone
   return free && e.scrollWidth > e.clientWidth + 1 && !e.matches(may) && !e.querySelector(':scope > :is(' + may + ')');
 }).map(e => e.outerHTML.slice(0, 160))"""
 FOLDED = """all => all.filter(e => !e.querySelector('button.toggle-button, summary')).map(e => e.id)"""
