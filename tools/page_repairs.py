@@ -6,7 +6,7 @@
 * The index of the search, half a megabyte, is loaded by every page. It stays on the search page, which is where the
   search field leads.
 * The empty corner of a table is a heading without words to a screen reader. HTML has a plain cell for it.
-* An entry of the bibliography has a role that a block of its kind may not have. It becomes an item of the list that it stands in.
+* An entry of the bibliography has a role that a block may not have. It becomes an item of the list that it stands in.
 * The side bar with the logo is in no landmark, so that a screen reader cannot jump to it. It gets a name.
 """
 
