@@ -269,8 +269,12 @@ def run(
     """Run the experiment over seeds; see :func:`entk_tutorial.experiments.base.run_experiment`.
 
     Example:
+        >>> import warnings
         >>> tiny = Config(p=7, d_model=8, heads=2, d_mlp=8, train_fraction=0.8, max_steps=100, keep=False)
-        >>> run(tiny, seeds=[0]).metrics["steps"]
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")        # the kernel of three positions has few directions
+        ...     result = run(tiny, seeds=[0])
+        >>> result.metrics["steps"]
         array([100.])
     """
     return run_experiment(EXPERIMENT, config, seeds, results_dir=results_dir, progress=progress)
