@@ -41,10 +41,13 @@ def main(number: str) -> None:
     jnp = jax.numpy
     draws = np.random.default_rng(0)
     shapes = {"fc1": (HIDDEN, 2 * P), "fc2": (P, HIDDEN)}
-    params = {name: jnp.asarray(draws.standard_normal(shape, dtype=np.float32)) for name, shape in shapes.items()}
+    # (in, out), and lax.dot in place of @: a transpose or a change of type, which this JAX puts before @, would come
+    # between a weight and its product, hide the layer from the structured rules, and cost a hundredfold.
+    params = {name: jnp.asarray(draws.standard_normal(shape, dtype=np.float32).T) for name, shape in shapes.items()}
+    dot = jax.lax.dot
 
     def network(values, x):  # type: ignore[no-untyped-def]
-        return ((x @ values["fc1"].T / (2 * P) ** 0.5) ** 2) @ values["fc2"].T / HIDDEN
+        return dot((dot(x, values["fc1"]) / (2 * P) ** 0.5) ** 2, values["fc2"]) / HIDDEN
 
     kernel = nt.empirical_ntk_fn(
         network,
