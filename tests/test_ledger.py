@@ -280,8 +280,8 @@ def forge_chance(document):
         (forge_verdict, "says 'not reproduced' of X.1, but its numbers say 'reproduced'"),
         (cut_array, "score should hold 3 values, one a seed; found 2"),
         (plant_nan, "not a finite number"),
-        (other_code, "stale: code changed since the run"),
-        (edit_config, "the config was edited after the run"),
+        (other_code, "toy.json, line {code}: stale: code changed since the run"),
+        (edit_config, "toy.json, line {config}: the config was edited after the run"),
         (forge_chance, "the stored chance levels of score are not the computed ones"),
     ],
 )
@@ -289,6 +289,10 @@ def test_check_finds_what_was_done_to_a_result(toy, edit, message):
     toy.run()
     toy.edit(edit)
     failures = check(toy.folder)
+    stored = (toy.folder / "toy.json").read_text().splitlines()
+    for key in ("code", "config"):
+        place = next(i for i, line in enumerate(stored, 1) if f'"{key}": "' in line)
+        message = message.replace(f"{{{key}}}", str(place))
     assert any(message in f and "toy.json" in f and re.search("Cure|Restore", f) for f in failures), failures
 
 
@@ -300,8 +304,8 @@ def test_check_finds_a_quick_run(toy):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("value = 10", "value = 9", "the criterion of X.1 was changed after the run"),
-        ('id = "X.1"', 'id = "X.0"', "the criterion of X.0 was added after the run"),
+        ("value = 10", "value = 9", "the criterion of X.1 (claims.toml, line {line}) was changed after the run"),
+        ('id = "X.1"', 'id = "X.0"', "the criterion of X.0 (claims.toml, line {line}) was added after the run"),
         ('id = "X.1"', 'id = "X.0"', "the criterion of X.1 was removed after the run"),
         ('metric = "score"', 'metric = "scores"', "toy has no metric 'scores'"),
         ('op = ">="', 'op = "=="', "op, one of"),
@@ -311,6 +315,8 @@ def test_check_finds_a_quick_run(toy):
 def test_check_finds_what_was_done_to_claims(toy, old, new, message):
     toy.run()
     toy.claim(toy.claims_file.read_text().replace(old, new))
+    start = next(i for i, line in enumerate(toy.claims_file.read_text().splitlines(), 1) if "[[claim]]" in line)
+    message = message.replace("{line}", str(start))
     assert any(message in failure for failure in check(toy.folder))
 
 

@@ -74,11 +74,13 @@ def integrity(name: str, folder: Path | str | None = None) -> list[str]:
         return [f"{path}: {error} Cure: remove the file, or register the experiment."]
     failures = []
     if result.hashes["config"] != config_hash(name, result.config):
-        failures.append(f"{path}: the config was edited after the run; its hash does not match. {cure}")
+        failures.append(f"{_hash_line(path, 'config')}: the config was edited after the run; its hash does not match. {cure}")
     elif result.hashes["config"] != config_hash(name, asdict(experiment.config_type())):
-        failures.append(f"{path}: stale: the config is not the package's default (a quick run?). {cure}")
+        failures.append(
+            f"{_hash_line(path, 'config')}: stale: the config is not the package's default (a quick run?). {cure}"
+        )
     if result.hashes["code"] != code_hash(experiment.run_seed):
-        failures.append(f"{path}: stale: code changed since the run. {cure}")
+        failures.append(f"{_hash_line(path, 'code')}: stale: code changed since the run. {cure}")
     try:
         chance = experiment.chance(experiment.restore(result.config))
     except ValueError as error:
@@ -91,14 +93,23 @@ def integrity(name: str, folder: Path | str | None = None) -> list[str]:
     return failures
 
 
+def _hash_line(path: Path, what: str) -> str:
+    """The file, and the line of it on which a hash stands."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip().startswith(f'"{what}": "'):
+            return f"{path}, line {number}"
+    return str(path)
+
+
 def _against_claims(result: Result, claims: list[Claim], path: Path, again: str) -> list[str]:
     failures = []
     now, then = criteria_of(result.experiment, claims), result.hashes["criteria"]
+    lines = {claim.id: f" (claims.toml, line {claim.line})" for claim in claims}
     for key in dict.fromkeys([*now, *then]):
         if now.get(key) != then.get(key):
             event = "was added" if key not in then else "was removed" if key not in now else "was changed"
             failures.append(
-                f"{path}: the criterion of {key} {event} after the run. Cure: undo that in claims.toml, or {again} "
+                f"{path}: the criterion of {key}{lines.get(key, '')} {event} after the run. Cure: undo that in claims.toml, or {again} "
                 "(a criterion is written before the run: better on seeds that nobody has seen)."
             )
     for claim in claims:
@@ -106,7 +117,10 @@ def _against_claims(result: Result, claims: list[Claim], path: Path, again: str)
             evaluate(claim, result)
             computed = verdict(claim, result)
         except ValueError as error:
-            failures.append(f"{path}: {error} Cure: correct the name in claims.toml, or let the experiment measure it.")
+            failures.append(
+                f"{path}: {error} Cure: correct the name in claims.toml, line {claim.line}, or let the experiment "
+                "measure it."
+            )
             continue
         stored = result.verdicts.get(claim.id)
         if now[claim.id] == then.get(claim.id) and stored != computed:

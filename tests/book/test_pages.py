@@ -27,7 +27,6 @@ COLOURS = ["color-contrast", "link-in-text-block"]
 MAX_BYTES = 1_500_000
 # Heavier pages, without MathJax: page -> (bytes allowed, why).
 HEAVY = {
-    "book/reference/api.html": (3_600_000, "the documentation of the whole package on one page, text only, to search"),
     "book/microscope/grokking.html": (
         1_750_000,
         "the film of grokking, 200 kB of it in the page, and a picture of 21 measures",

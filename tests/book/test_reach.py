@@ -170,3 +170,9 @@ def test_one_address_of_the_repository_everywhere():
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert config["repository"]["url"] == PROJECT["urls"]["Repository"] == install_cell.repository()
     assert set(config["launch_buttons"]) >= {"colab_url", "binderhub_url"}
+
+
+def test_formulas_need_no_macros_of_the_book():
+    """A notebook that is opened in Colab or Jupyter knows none of them; the browser tests find what is undefined."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert "mathjax3_config" not in config["sphinx"]["config"]
