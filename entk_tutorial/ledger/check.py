@@ -74,7 +74,9 @@ def integrity(name: str, folder: Path | str | None = None) -> list[str]:
         return [f"{path}: {error} Cure: remove the file, or register the experiment."]
     failures = []
     if result.hashes["config"] != config_hash(name, result.config):
-        failures.append(f"{_hash_line(path, 'config')}: the config was edited after the run; its hash does not match. {cure}")
+        failures.append(
+            f"{_hash_line(path, 'config')}: the config was edited after the run; its hash does not match. {cure}"
+        )
     elif result.hashes["config"] != config_hash(name, asdict(experiment.config_type())):
         failures.append(
             f"{_hash_line(path, 'config')}: stale: the config is not the package's default (a quick run?). {cure}"

@@ -10,7 +10,25 @@ from tools import browser
 PACKAGE = browser.ROOT / "entk_tutorial"
 PAGE = browser.ROOT / "book" / "reference" / "notation.md"
 # Of torch, and what stands for an argument.
-OTHERS = {"x", "K", "U", "F", "net", "C", "d", "k", "r", "A", "N", "values", "W_E", "W_U", "task", "directions", "model"}
+OTHERS = {
+    "x",
+    "K",
+    "U",
+    "F",
+    "net",
+    "C",
+    "d",
+    "k",
+    "r",
+    "A",
+    "N",
+    "values",
+    "W_E",
+    "W_U",
+    "task",
+    "directions",
+    "model",
+}
 
 
 def names_of_the_package():
