@@ -98,7 +98,7 @@ def integrity(name: str, folder: Path | str | None = None) -> list[str]:
 def _hash_line(path: Path, what: str) -> str:
     """The file, and the line of it on which a hash stands."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip().startswith(f'"{what}": "'):
+        if f'"{what}": "' in line:
             return f"{path}, line {number}"
     return str(path)
 
@@ -111,7 +111,8 @@ def _against_claims(result: Result, claims: list[Claim], path: Path, again: str)
         if now.get(key) != then.get(key):
             event = "was added" if key not in then else "was removed" if key not in now else "was changed"
             failures.append(
-                f"{path}: the criterion of {key}{lines.get(key, '')} {event} after the run. Cure: undo that in claims.toml, or {again} "
+                f"{path}: the criterion of {key}{lines.get(key, '')} {event} after the run. Cure: undo that in "
+                f"claims.toml, or {again} "
                 "(a criterion is written before the run: better on seeds that nobody has seen)."
             )
     for claim in claims:
