@@ -37,7 +37,8 @@ def parts(root: Path = ROOT) -> list[Part]:
     contents: dict[str, Any] = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     found = [Part("", (contents["root"],))]
     for part in contents["parts"]:
-        found.append(Part(part["caption"], tuple(chapter["file"] for chapter in part["chapters"])))
+        pages = [page["file"] for chapter in part["chapters"] for page in (chapter, *chapter.get("sections", ()))]
+        found.append(Part(part["caption"], tuple(pages)))
     return found
 
 
