@@ -8,6 +8,7 @@
 * The empty corner of a table is a heading without words to a screen reader. HTML has a plain cell for it.
 * An entry of the bibliography has a role that a block may not have. It becomes an item of the list that it stands in.
 * The side bar with the logo is in no landmark, so that a screen reader cannot jump to it. It gets a name.
+* The arrow that unfolds an entry of the contents has no name either.
 """
 
 import re
@@ -18,6 +19,7 @@ from sphinx.application import Sphinx
 ICONS = re.compile(r"[ \t]*<script[^>]*scripts/fontawesome\.js[^>]*></script>\n?")
 SEARCH = re.compile(r"[ \t]*<script[^>]*/(?:searchtools|language_data|searchindex)\.js[^>]*></script>\n?")
 CORNER = re.compile(r"<th\b[^>]*>\s*(?:<p>\s*</p>\s*)?</th>")
+UNFOLD = '<summary><span class="toctree-toggle"'
 SIDE_BAR = re.compile(r'<div id="pst-primary-sidebar"(?! role)')
 
 
@@ -39,6 +41,7 @@ def repaired(page: str, *, search: bool = False) -> str:
     page = CORNER.sub("<td></td>", ICONS.sub("", page)).replace('class="fab fa-github"', 'class="fas fa-code-branch"')
     page = page.replace('role="doc-biblioentry"', 'role="listitem"')
     page = SIDE_BAR.sub('<div id="pst-primary-sidebar" role="region" aria-label="Contents and search"', page)
+    page = page.replace(UNFOLD, UNFOLD.replace("<summary>", '<summary aria-label="Pages under this entry">'))
     return page if search else SEARCH.sub("", page)
 
 

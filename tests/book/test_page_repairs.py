@@ -32,6 +32,11 @@ def test_an_entry_of_the_bibliography_is_an_item_of_a_list():
     assert repaired('<div class="citation" role="doc-biblioentry">') == '<div class="citation" role="listitem">'
 
 
+def test_the_arrow_of_the_contents_has_a_name():
+    page = '<details><summary><span class="toctree-toggle" role="presentation"></span></summary></details>'
+    assert '<summary aria-label="Pages under this entry"><span class="toctree-toggle"' in repaired(page)
+
+
 def test_mending_twice_is_mending_once():
     assert repaired(repaired(PAGE)) == repaired(PAGE)
 
