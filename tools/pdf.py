@@ -61,7 +61,7 @@ def page_of_destinations(pdf: bytes) -> dict[str, int]:
     """
     objects = {
         int(number): body
-        for number, body in re.findall(rb"^(\d+) 0 obj\n(.*?)(?:stream|endobj)", pdf, re.DOTALL | re.MULTILINE)
+        for number, body in re.findall(rb"^(\d+) 0 obj\n(.*?)(?: stream\n|\nendobj)", pdf, re.DOTALL | re.MULTILINE)
     }
     catalog = re.search(rb"/Type /Catalog.*?/Pages (\d+) 0 R(?:.*?/Dests (\d+) 0 R)?", pdf, re.DOTALL)
     if catalog is None:

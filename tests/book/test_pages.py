@@ -27,6 +27,7 @@ COLOURS = ["color-contrast", "link-in-text-block"]
 MAX_BYTES = 1_500_000
 # Heavier pages, without MathJax: page -> (bytes allowed, why).
 HEAVY = {
+    "book/reference/api/experiments.html": (1_950_000, "some forty experiments with all their settings, text only"),
     "book/microscope/grokking.html": (
         1_750_000,
         "the film of grokking, 200 kB of it in the page, and a picture of 21 measures",

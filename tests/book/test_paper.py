@@ -117,11 +117,11 @@ def test_pages_of_destinations_are_read_through_a_nested_page_tree():
         1: "<</Type /Pages\n/Kids [2 0 R 3 0 R]>>",
         2: "<</Type /Pages\n/Kids [4 0 R 5 0 R]>>",
         **dict.fromkeys((3, 4, 5), "<</Type /Page\n/X 1>>"),
-        6: "<</a-b [3 0 R /XYZ 0 1 0]\n/c#28d [4 0 R /XYZ 0 1 0]>>",
+        6: "<</residual-stream [5 0 R /XYZ 0 1 0]\n/a-b [3 0 R /XYZ 0 1 0]\n/c#28d [4 0 R /XYZ 0 1 0]>>",
         7: "<</Type /Catalog\n/Pages 1 0 R\n/Dests 6 0 R>>",
     }
     file = "".join(f"{number} 0 obj\n{body}\nendobj\n" for number, body in objects.items()).encode()
-    assert pdf.page_of_destinations(file) == {"a-b": 3, "c(d": 1}
+    assert pdf.page_of_destinations(file) == {"residual-stream": 2, "a-b": 3, "c(d": 1}
     assert pdf.count_pages(file) == 3
     with pytest.raises(ValueError, match="no page tree"):
         pdf.page_of_destinations(b"%PDF of another kind")
