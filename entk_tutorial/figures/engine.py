@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = ["aims", "costs_beside_peers", "exponents"]
 
+_COLUMNS = ("seconds", "memory (GB)", "peer", "its seconds", "times faster")
 _TIME = ("time", "trace by layer, time")
 _SHORT = {
     "dense eigh of the flat kernel": "dense eigensolver",
@@ -30,21 +31,23 @@ def _whole(value: float) -> str:
 def costs_beside_peers(stored: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """One row a kernel: seconds, gigabytes, the peer, its seconds (* extrapolated), and how many times ours they are.
 
+    What was not measured is an empty text.
+
     Args:
         stored: what :func:`entk_tutorial.results.load_benchmark` gives for ``"engine"``.
 
     Example:
         >>> time = {"work": "w", "figure": "time", "unit": "s", "ours": 0.5, "limit": 1.0, "met": True, "peer": ""}
         >>> faster = time | {"figure": "times faster", "unit": "x", "ours": 40.0, "peer": "dense eigh: 20 s"}
-        >>> costs_beside_peers({"rows": [time, faster]})
-        {'w': {'seconds': '0.5', 'peer': 'dense eigh', 'its seconds': '20', 'times faster': '40'}}
+        >>> costs_beside_peers({"rows": [time, faster]})["w"]
+        {'seconds': '0.5', 'memory (GB)': '', 'peer': 'dense eigh', 'its seconds': '20', 'times faster': '40'}
 
     Chapter: book/microscope/computing-entk.
     """
     out: dict[str, dict[str, str]] = {}
     for row in stored["rows"]:
         name, value = row["figure"], f"{row['ours']:.3g}"
-        entry = out.setdefault(row["work"], {})
+        entry = out.setdefault(row["work"], dict.fromkeys(_COLUMNS, ""))
         if name in _TIME:
             entry["seconds"] = value
         elif name == "top 460 pairs, time":
@@ -56,7 +59,7 @@ def costs_beside_peers(stored: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         elif name in ("times faster, peer NT", "the same, without factor"):
             label = "the same" if "peer" in name else "the same, without the shared factor"
             out[label] = _peer(row["peer"]) | {"times faster": value}
-    return {work: entry for work, entry in out.items() if entry}
+    return {work: entry for work, entry in out.items() if any(entry.values())}
 
 
 def aims(stored: Mapping[str, Any], *, met: bool) -> dict[str, dict[str, str]]:

@@ -25,7 +25,7 @@ def test_costs_are_those_of_the_rows(stored):
             assert float(table[row["work"]]["times faster"].replace(",", "")) == pytest.approx(row["ours"], rel=1e-2)
         if row["figure"] in ("time", "trace by layer, time"):
             assert float(table[row["work"]]["seconds"]) == pytest.approx(row["ours"], rel=1e-2)
-    stars = [entry["its seconds"].endswith("*") for entry in table.values() if "its seconds" in entry]
+    stars = [entry["its seconds"].endswith("*") for entry in table.values() if entry.get("its seconds")]
     assert any(stars) and not all(stars)  # neural-tangents ran, others were extrapolated
     assert sum("eigenpairs" in name for name in table) == 2
 
