@@ -12,7 +12,7 @@ from entk_tutorial.empirical.functional import Inputs, ModelFunction
 from entk_tutorial.empirical.jacobian import projected_jacobian
 from entk_tutorial.empirical.planning import Plan
 from entk_tutorial.empirical.reductions import Reduction, contract
-from entk_tutorial.empirical.structured import JointFactors, record
+from entk_tutorial.empirical.structured import JointFactors, Recording, record
 from entk_tutorial.empirical.structured.rules import Buffers, Factors, Part, panels
 from entk_tutorial.empirical.structured.shared import SharedFactors, all_parts, cotangents
 
@@ -47,16 +47,18 @@ def tile_of(
     tile: Tile = {}
     projection = reduction.project(side, classes)
     if the_plan.structured:
-        y, taps, broken = record(fn, x, the_plan.structured)
-        if broken & set(the_plan.structured):
-            raise BrokenTapsError(broken & set(the_plan.structured))
-        if y.requires_grad:
-            parts = all_parts(fn, the_plan.structured, taps)
+        placed = () if shared is None or classes.start else shared.placed()
+        made = record(fn, x, the_plan.structured, placed=placed)
+        if made.broken & set(the_plan.structured):
+            raise BrokenTapsError(made.broken & set(the_plan.structured))
+        if made.y.requires_grad:
+            parts = all_parts(fn, the_plan.structured, made.taps)
             found: dict[str, dict[str, Factors]] = {}
             if shared is not None and not classes.start:
-                for name, key, factors in _shared_factors(x, y, parts, shared, work):
+                for name, key, factors in _shared_factors(x, made, parts, shared, work):
                     found.setdefault(name, {})[key] = factors
-            for name, key, factors in _class_factors(y, parts, projection, shared, work):
+            made.grads = None
+            for name, key, factors in _class_factors(made.y, parts, projection, shared, work):
                 found.setdefault(name, {})[key] = factors
             tile.update({name: JointFactors(of_parts) for name, of_parts in found.items()})
     if the_plan.general:
@@ -66,10 +68,10 @@ def tile_of(
 
 
 def _shared_factors(
-    x: Inputs, y: Tensor, parts: list[Part], shared: SharedFactors, work: torch.dtype
+    x: Inputs, made: Recording, parts: list[Part], shared: SharedFactors, work: torch.dtype
 ) -> Iterator[tuple[str, str, Factors]]:
     """Parameter, part and factors, of all whose class axis a shared factor takes away."""
-    compressed = shared.compress(x, y, parts)
+    compressed = shared.compress(x, made, parts)
     for part in parts:
         if part.key in compressed:
             factors = part.factors(compressed.pop(part.key).unsqueeze(1), work)

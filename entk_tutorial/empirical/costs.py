@@ -50,12 +50,12 @@ def demand_of(
     pass_operations = 2 * sum(p.numel() for p in fn.params.values())
     tallies = {name: _Tally() for name in structured}
     if structured:
-        y, taps, _ = record(fn, a.rows(slice(0, 1)), structured, certify=False)
-        parts = all_parts(fn, structured, taps)
+        made = record(fn, a.rows(slice(0, 1)), structured, certify=False)
+        parts = all_parts(fn, structured, made.taps)
         leaves = {id(tap.leaf): tap.leaf for part in parts for tap in part.taps}
         sources = {id(tap): tap.source for part in parts for tap in part.taps}
         passing += 3 * sum(leaf.numel() for leaf in leaves.values()) + 3 * sum(s.numel() for s in sources.values())
-        passing += (2 + PASSES * (shared is not None)) * y.numel()
+        passing += (2 + PASSES * (shared is not None)) * made.y.numel()
         for part in parts:
             tokens, wide = _shape(part)
             covered = 0 if shared is None or not shared.covers(part) else len(shared.good(part))

@@ -56,7 +56,10 @@ def _slow_attention() -> Iterator[None]:
 
 
 class Inputs:
-    """A batch of N examples: one tensor, or a tuple or dict of tensors with a common first axis."""
+    """A batch of N examples: one tensor, or a tuple or dict of tensors with a common first axis.
+
+    ``notes`` is a place for what is worked out once for a model and these inputs; batches cut from them share it.
+    """
 
     def __init__(self, x: RawInputs, name: str = "x") -> None:
         """Check ``x`` and keep its tensors detached."""
@@ -93,6 +96,7 @@ class Inputs:
                 raise InputError(f"{name}: example {bad} holds a NaN or an infinity; clean the data first.")
         self.name = name
         self.tensors = tuple(t.detach() for t in tensors)
+        self.notes: dict[int, tuple[Any, Any]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -102,7 +106,7 @@ class Inputs:
     def rows(self, index: slice | Tensor) -> Inputs:
         """The examples at ``index``, without checking again."""
         part = object.__new__(Inputs)
-        part.keys, part.single, part.name = self.keys, self.single, self.name
+        part.keys, part.single, part.name, part.notes = self.keys, self.single, self.name, self.notes
         part.tensors = tuple(t[index] for t in self.tensors)
         part.n = part.tensors[0].shape[0]
         return part

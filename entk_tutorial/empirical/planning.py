@@ -254,7 +254,7 @@ def _halved(n: int) -> list[int]:
 def fit_tiles(demand: Demand, *, max_bytes: int | None, device: torch.device) -> tuple[int, int, bool, int, int]:
     """Tile, chunk of classes, whether tiles are kept, working memory, and the limit.
 
-    Of all that stay below the limit, those within a twentieth of the fastest count as equal, and the one that takes the
+    Of all that stay below the limit, those within a tenth of the fastest count as equal, and the one that takes the
     least memory is chosen.
 
     Raises:
@@ -274,6 +274,6 @@ def fit_tiles(demand: Demand, *, max_bytes: int | None, device: torch.device) ->
         if demand.result_bytes + (needed := demand.bytes(tile, classes, hold=hold)) <= limit
     ]
     fastest = min(fitting)[0]
-    best = min((choice for choice in fitting if choice[0] <= 1.05 * fastest), key=lambda choice: choice[1])
+    best = min((choice for choice in fitting if choice[0] <= 1.1 * fastest), key=lambda choice: choice[1])
     _, needed, tile, classes, hold = best
     return tile, classes, hold, needed, limit

@@ -119,7 +119,7 @@ class NearMiss(nn.Module):
         return self.out(h) + marked[:, None] * (h @ (off * self.out.weight.detach()).T)
 
 
-@pytest.mark.parametrize("dtype, size", [(torch.float64, 1e-9), (torch.float32, 1e-3)])
+@pytest.mark.parametrize("dtype, size", [(torch.float64, 1e-9), (torch.float32, 1e-2)])
 @pytest.mark.parametrize("units", [slice(3, 4), slice(0, 8), slice(None)], ids=["one", "a third", "all"])
 def test_a_near_miss_is_rejected_where_it_is_and_nowhere_else(dtype, size, units, monkeypatch):
     torch.manual_seed(1)

@@ -1,6 +1,6 @@
 """Contraction rules that give a parameter's share of the kernel without forming its Jacobian."""
 
-from entk_tutorial.empirical.structured.certificate import LAYER_KINDS, certified_parameters, record
+from entk_tutorial.empirical.structured.certificate import LAYER_KINDS, Recording, certified_parameters, record
 from entk_tutorial.empirical.structured.rules import (
     TOKEN_GRAM_LIMIT,
     Factors,
@@ -18,6 +18,7 @@ __all__ = [
     "JointFactors",
     "ParameterTap",
     "Part",
+    "Recording",
     "Tap",
     "certified_parameters",
     "parts_of",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,76 +18,132 @@ from entk_tutorial.empirical.structured.uses import ParameterUses, Runs, describ
 LAYER_KINDS = ("linear", "embedding", "bias")
 """Kinds of taps."""
 PROBES = 8
-"""Examples on which taps are compared with autograd one by one."""
+"""Examples on which taps are compared with autograd, group by group, before a rule is used."""
 FLOOR = 16.0
 """A gradient may miss by this many units of rounding of the largest one."""
 
+ByLeaf = Mapping[int, Tensor | None]
+"""A tap's leaf, by its address -> its gradient; None where autograd found no path."""
+
+
+@dataclass
+class Recording:
+    """One run of a model with its taps.
+
+    Attributes:
+        y: outputs (N, C), with their graph.
+        taps: by parameter name.
+        broken: names whose taps cannot be used.
+        seed: the random cotangent (N, C) of the certificate; None where none was asked for.
+        grads: what a reverse pass gave for it, leaf by leaf.
+    """
+
+    y: Tensor
+    taps: dict[str, list[Tap]]
+    broken: set[str]
+    seed: Tensor | None = None
+    grads: ByLeaf | None = None
+
 
 def record(
-    fn: ModelFunction, x: Inputs, kinds: Mapping[str, str] | None = None, *, certify: bool = True
-) -> tuple[Tensor, dict[str, list[Tap]], set[str]]:
-    """Run the model once. Returns the outputs (with graph), taps by parameter name, and the names whose taps broke.
+    fn: ModelFunction,
+    x: Inputs,
+    kinds: Mapping[str, str] | None = None,
+    *,
+    certify: bool = True,
+    placed: Iterable[str] = (),
+) -> Recording:
+    """Run the model once and tap it.
 
     ``kinds`` is what was certified on other examples. Parameters not named there are not watched. One that is used
     otherwise now, or whose taps do not add up to autograd's gradient on these examples, counts as broken: values may
-    decide where data go. ``certify=False`` leaves the gradients out, where a guess is all that is wanted.
+    decide where data go. ``certify=False`` leaves the gradients out, where a guess is all that is wanted. Names in
+    ``placed`` have another certificate that no example's cotangent reaches another one.
     """
-    truths = (
-        None if kinds is None or not certify else _sums(fn, x, tuple(kinds))
-    )  # first, so that only one graph is held at a time
-    params = {name: p for name, p in fn.params.items() if kinds is None or name in kinds}
-    uses = ParameterUses(params, x.n, _runs(fn, x, params))
+    names = () if kinds is None or not certify else tuple(kinds)
+    live = {name: fn.params[name].detach().requires_grad_() for name in names}  # so that one pass gives both gradients
+    params = {name: live.get(name, p) for name, p in fn.params.items() if kinds is None or name in kinds}
+    uses = ParameterUses(params, x.n, _runs(fn, x))
     with torch.enable_grad(), uses:
-        y = fn(fn.params, x)
+        y = fn({**fn.params, **live}, x)
     taps: dict[str, list[Tap]] = {
         name: list(without_overlap([t for t in ts if isinstance(t, ParameterTap)], fn.params[name].numel()))
         for name, ts in uses.taps.items()
     }
-    broken = uses.broken
+    made = Recording(y, taps, set(uses.broken))
     if kinds is not None:
-        broken = broken | {name for name in params if described(taps.get(name, [])) != kinds[name]}
-    if truths is not None:
-        rest = {name: truth for name, truth in truths.items() if name not in broken}
-        everyone, some = torch.ones(x.n, dtype=torch.bool), _half(x.n)
-        right = _agreeing(fn, y, taps, rest, everyone)
-        broken |= set(rest) - set(_agreeing(fn, y, taps, dict.fromkeys(right), some, only_place=True))
-    return y, taps, broken
+        made.broken |= {name for name in params if described(taps.get(name, [])) != kinds[name]}
+    rest = {name: p for name, p in live.items() if name not in made.broken}
+    if not rest:
+        return made
+    made.seed = _cotangent(y)
+    made.grads, truths = _gradients(y, taps, rest, made.seed)
+    right = set(_agreeing(fn, taps, made.grads, truths))
+    unplaced = right - set(placed)
+    if unplaced:
+        some = _half(x.n).to(y.device)
+        there, _ = _gradients(y, taps, dict.fromkeys(sorted(unplaced)), made.seed * some[:, None])
+        right -= {name for name in unplaced if not _in_place(taps.get(name, []), there, ~some)}
+    made.broken |= set(rest) - right
+    return made
 
 
-def _runs(fn: ModelFunction, x: Inputs, params: dict[str, Tensor]) -> Runs:
-    """What a run on two examples and one on three do with the parameters; an only example is taken several times."""
+def _runs(fn: ModelFunction, x: Inputs) -> Runs:
+    """What a run on two examples and one on three do with the parameters; an only example is taken several times.
+
+    Once for all batches that were cut from the same inputs.
+    """
 
     def run(n: int) -> ParameterUses:
-        uses = ParameterUses(params, n)
+        uses = ParameterUses(fn.params, n)
         few = x.rows((torch.arange(n) % x.n).to(x.device))
         with torch.enable_grad(), uses:
             fn(fn.params, few)
         return uses
 
-    return run(2).seen, run(3).seen
+    known = x.notes.get(id(fn))
+    if known is None:
+        known = x.notes[id(fn)] = fn, (run(2).seen, run(3).seen)  # with the model, so that its address stays its own
+    runs: Runs = known[1]
+    return runs
 
 
 def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
-    """Parameters whose taps reproduce autograd's gradient on up to eight examples, one by one: name -> rule in words.
+    """Parameters whose taps reproduce autograd's gradient on up to eight examples: name -> rule in words.
 
-    The cotangent is random on one example and zero on the others, for each of them in turn. A layer that sees the
-    examples in another order, or that mixes them, then shows a cotangent where none should be; a parameter that is
-    also used where no one looked shows a gradient that the taps do not add up to. Either sends the parameter the
-    general way.
+    The cotangent is random on a group of the examples and zero on the others, for five groups of eight examples; of any
+    two examples, some group holds the first and not the second. A layer that sees the examples in another order, or
+    that mixes them, then shows a cotangent where none should be; a parameter that is also used where no one looked
+    shows a gradient that the taps do not add up to. Either sends the parameter the general way.
     """
     few = x.rows(torch.linspace(0, x.n - 1, min(x.n, PROBES)).long().unique().to(x.device))
     # The taps are taken as the kernel takes them, the truth from a pass of its own: what differs between the two (a
     # layer recomputed during the backward pass, for instance) then shows in the comparison.
-    y, taps, broken = record(fn, few)
-    accepted = [name for name in fn.params if name not in broken]
+    made = record(fn, few)
+    accepted = [name for name in fn.params if name not in made.broken]
     live = {name: fn.params[name].detach().requires_grad_() for name in accepted}
     with torch.enable_grad():
         y_live = fn({**fn.params, **live}, few)
-    for n in range(few.n):
-        only = torch.arange(few.n) == n
-        truths = _gradients(y_live, {name: live[name] for name in accepted}, _cotangent(y_live, only))
-        accepted = _agreeing(fn, y, taps, truths, only)
-    return {name: described(taps.get(name, [])) for name in accepted}
+    seed = _cotangent(y_live)
+    for group in _groups(few.n):
+        group = group.to(seed.device)
+        mine = seed * group[:, None]
+        _, truths = _gradients(y_live, {}, {name: live[name] for name in accepted}, mine)
+        by_leaf, _ = _gradients(made.y, made.taps, dict.fromkeys(accepted), mine)
+        right = _agreeing(fn, made.taps, by_leaf, truths)
+        accepted = [name for name in right if _in_place(made.taps.get(name, []), by_leaf, ~group)]
+    return {name: described(made.taps.get(name, [])) for name in accepted}
+
+
+def _groups(n: int) -> Iterator[Tensor]:
+    """The fewest groups of n examples, as masks, such that of any two some group holds the first and not the second.
+
+    Each example is in another choice of half of the groups; choices of one size do not contain one another.
+    """
+    count = next(m for m in itertools.count(1) if math.comb(m, -(-m // 2)) >= n)
+    members = list(itertools.islice(itertools.combinations(range(count), -(-count // 2)), n))
+    for group in range(count):
+        yield torch.tensor([group in mine for mine in members])
 
 
 def _half(n: int) -> Tensor:
@@ -94,63 +152,64 @@ def _half(n: int) -> Tensor:
     return torch.randn(n, generator=generator).argsort() < max(1, n // 2)
 
 
-def _cotangent(y: Tensor, mine: Tensor) -> Tensor:
-    """Random on the examples in ``mine``, zero on the others; always the same, and not from the caller's generator."""
+def _cotangent(y: Tensor) -> Tensor:
+    """Random; always the same, and not from the caller's generator."""
     generator = torch.Generator().manual_seed(0)
-    cotangent = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
-    return cotangent * mine.to(y.device).unsqueeze(-1)
+    return torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
 
 
-def _gradients(y: Tensor, wanted: Mapping[str, Tensor], cotangent: Tensor) -> dict[str, Tensor | None]:
-    if not y.requires_grad or not wanted:
-        return dict.fromkeys(wanted)
-    grads = torch.autograd.grad(y, list(wanted.values()), cotangent, retain_graph=True, allow_unused=True)
-    return dict(zip(wanted, grads, strict=True))
+def _gradients(
+    y: Tensor, taps: Mapping[str, Sequence[Tap]], wanted: Mapping[str, Tensor | None], cotangent: Tensor
+) -> tuple[ByLeaf | None, dict[str, Tensor | None]]:
+    """One reverse pass: to the leaves of the taps of these parameters, and to the parameters that are given.
+
+    The first is None if the pass fails.
+    """
+    leaves = {id(t.leaf): t.leaf for name in wanted for t in taps.get(name, [])}
+    live = {name: p for name, p in wanted.items() if p is not None}
+    by_leaf: dict[int, Tensor | None] = dict.fromkeys(leaves)
+    truths: dict[str, Tensor | None] = dict.fromkeys(wanted)
+    ends = [*leaves.values(), *live.values()]
+    if not ends or not y.requires_grad:
+        return by_leaf, truths
+    try:
+        grads = torch.autograd.grad(y, ends, cotangent, retain_graph=True, allow_unused=True)
+    except RuntimeError:
+        if not leaves:
+            raise
+        return None, truths  # a recomputation that does not match its first run: no tap can be trusted
+    by_leaf |= zip(leaves, grads[: len(leaves)], strict=True)
+    truths |= zip(live, grads[len(leaves) :], strict=True)
+    return by_leaf, truths
 
 
-def _sums(fn: ModelFunction, x: Inputs, names: Sequence[str]) -> dict[str, Tensor | None]:
-    """Autograd's gradients, summed over the examples with their random cotangents."""
-    live = {name: fn.params[name].detach().requires_grad_() for name in names}
-    with torch.enable_grad():
-        y = fn({**fn.params, **live}, x)
-    return _gradients(y, live, _cotangent(y, torch.ones(x.n, dtype=torch.bool)))
+def _in_place(taps: Sequence[Tap], by_leaf: ByLeaf | None, others: Tensor) -> bool:
+    """Whether no cotangent reaches the examples in ``others``.
+
+    A pole gives NaN even for no cotangent; the kernel itself is refused there, by name.
+    """
+    if by_leaf is None:
+        return False
+    there = (t.cotangent(by_leaf[id(t.leaf)])[others] for t in taps)
+    return not any(float(g.nan_to_num(nan=0.0).abs().sum()) for g in there)
 
 
 def _agreeing(
     fn: ModelFunction,
-    y: Tensor,
     taps: Mapping[str, Sequence[Tap]],
+    by_leaf: ByLeaf | None,
     truths: Mapping[str, Tensor | None],
-    support: Tensor,
-    *,
-    only_place: bool = False,
 ) -> list[str]:
-    """Names whose taps give the true gradient, and no cotangent to examples outside ``support``.
-
-    ``only_place`` asks for the second alone.
-    """
-    leaves = {id(t.leaf): t.leaf for name in truths for t in taps.get(name, [])}
-    by_leaf: dict[int, Tensor | None] = dict.fromkeys(leaves)
-    if leaves and y.requires_grad:
-        try:
-            cotangent = _cotangent(y, support)
-            grads = torch.autograd.grad(y, list(leaves.values()), cotangent, retain_graph=True, allow_unused=True)
-        except RuntimeError:
-            return []  # a recomputation that does not match its first run: no tap can be trusted
-        by_leaf = dict(zip(leaves, grads, strict=True))
-    others = ~support.to(y.device)
+    """Names whose taps give the true gradient, summed over the examples."""
+    if by_leaf is None:
+        return []
     largest = max((float(_dense(truth).norm()) for truth in truths.values() if truth is not None), default=0.0)
     found = []
     for name, truth in truths.items():
         total = torch.zeros_like(fn.params[name])
-        right = True
         for tap in taps.get(name, []):
-            g = tap.cotangent(by_leaf[id(tap.leaf)])
-            # A pole gives NaN even for no cotangent; the kernel itself is refused there, by name.
-            right = right and not bool(g[others].nan_to_num(nan=0.0).any())
-            if right and not only_place:
-                total = total + _weight_gradient(tap, g, total)
-        if right and (only_place or _near(total, truth, largest)):
+            total = total + _weight_gradient(tap, tap.cotangent(by_leaf[id(tap.leaf)]), total)
+        if _near(total, truth, largest):
             found.append(name)
     return found
 
@@ -161,10 +220,11 @@ def _near(total: Tensor, truth: Tensor | None, largest: float) -> bool:
     A gradient that is zero but for rounding (a bias of attention keys: softmax takes it away) has no digits of its own.
     """
     expected = torch.zeros_like(total) if truth is None else _dense(truth)
-    if bool(expected.isnan().any() & total.isnan().any()):
-        return True  # nothing to compare: the kernel will be refused, with the examples that spoil it
-    scale = 1e3 * (expected.norm() + total.norm()) + FLOOR * (0.0 if math.isnan(largest) else largest)
-    return bool((expected - total).norm() <= torch.finfo(total.dtype).eps * scale)
+    missed = float((expected - total).norm())
+    if math.isnan(missed):  # True where there is nothing to compare: the kernel is refused, with what spoils it
+        return bool(expected.isnan().any() & total.isnan().any())
+    scale = 1e3 * float(expected.norm() + total.norm()) + FLOOR * (0.0 if math.isnan(largest) else largest)
+    return missed <= torch.finfo(total.dtype).eps * scale
 
 
 def _dense(g: Tensor) -> Tensor:
@@ -177,7 +237,7 @@ def _weight_gradient(tap: Tap, g: Tensor, like: Tensor) -> Tensor:
     if tap.kind == "bias":
         part = g.sum((0, 1))
     elif tap.kind == "linear":
-        part = torch.einsum("nto,nti->oi", g, tap.source.to(g.dtype))
+        part = g.flatten(0, 1).T @ tap.source.to(g.dtype).flatten(0, 1)
     else:
         part = g.new_zeros(tap.positions.shape)
         part = part.index_add(0, tap.source.reshape(-1), g.reshape(-1, g.shape[-1]))

@@ -127,7 +127,7 @@ def taps(
 
     def tap(group: int) -> ParameterTap:
         def arrange(g: Tensor) -> Tensor:
-            return arranged(g)[:, group] * view.scale
+            return view.scaled(arranged(g)[:, group])
 
         where = positions[group]
         return ParameterTap("linear", source[:, group], leaf, positions=where, arrange=arrange, rule=words)

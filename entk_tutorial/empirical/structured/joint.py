@@ -46,6 +46,8 @@ def joint_groups(taps: Sequence[ParameterTap], size: int) -> list[list[int]] | N
 
 def without_overlap(taps: Sequence[ParameterTap], size: int) -> list[ParameterTap]:
     """The taps, those with cross terms between them exchanged for ones that write their gradients down."""
+    if len(taps) == 1 and taps[0].in_order:
+        return list(taps)
     groups = _groups(taps)
     counts = [_touched(taps, group, size) for group in groups]
     total = sum(counts, torch.zeros(size, dtype=torch.long, device=counts[0].device if counts else None))

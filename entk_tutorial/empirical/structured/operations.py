@@ -59,7 +59,7 @@ def contraction(
 
     def tap(block: int) -> ParameterTap:
         def arrange(g: Tensor) -> Tensor:
-            return at_y.front(g, n).permute(order).reshape(n, t, h, o)[:, :, block] * view.scale
+            return view.scaled(at_y.front(g, n).permute(order).reshape(n, t, h, o)[:, :, block])
 
         kept = source[:, :, block].clone()  # the model may overwrite its operand before we use it
         return ParameterTap("linear", kept, leaf, positions=positions[block], arrange=arrange, rule=words)
@@ -185,7 +185,7 @@ def index(
     order = of_ids + [a for a in range(leaf.ndim) if a not in of_ids]
 
     def arrange(g: Tensor) -> Tensor:
-        return at.front(g.permute(order), n).reshape(n, kept.shape[1], -1) * view.scale
+        return view.scaled(at.front(g.permute(order), n).reshape(n, kept.shape[1], -1))
 
     words = rule or f"index along axis {axis} of {view.positions.ndim}"
     return [ParameterTap("embedding", kept, leaf, positions=positions, arrange=arrange, rule=f"{words}{at}")]

@@ -18,13 +18,15 @@ than the tolerance, 32 units of rounding, changes the kernel by no more than tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from entk_tutorial.empirical.functional import Inputs, ModelFunction
-from entk_tutorial.empirical.structured.certificate import record
+from entk_tutorial.empirical.structured.certificate import Recording, record
 from entk_tutorial.empirical.structured.rules import Part, parts_of
 from entk_tutorial.empirical.structured.taps import Tap
 
@@ -46,6 +48,10 @@ class RejectedError(Exception):
         """Keep them."""
         super().__init__(sorted(units))
         self.units = units
+
+
+_BLOCK = 1 << 18
+"""Entries of a part that are fitted at once: with many more they leave the cache between one operation and the next."""
 
 
 def cotangents(y: Tensor, parts: Iterable[Part], seed: Tensor) -> dict[str, Tensor]:
@@ -82,11 +88,15 @@ class SharedFactors:
         self.fn, self.kinds, self.classes = fn, kinds, classes
         self.directions: dict[str, Tensor] = {}
         self.rejected: dict[str, Tensor] = {}
+        self._keys: dict[str, list[str]] = {}
         few = x.rows(torch.linspace(0, x.n - 1, min(x.n, 16)).long().unique().to(x.device))
-        y, taps, broken = record(fn, few, kinds, certify=False)
-        if not y.requires_grad or broken & set(kinds):
+        made = record(fn, few, kinds, certify=False)
+        y = made.y
+        if not y.requires_grad or made.broken & set(kinds):
             return  # the tiles will say so
-        parts = all_parts(fn, kinds, taps)
+        parts = all_parts(fn, kinds, made.taps)
+        for part in parts:
+            self._keys.setdefault(part.name, []).append(part.key)
         an_example = sum(tap.leaf[0].numel() + tap.source[0].numel() for part in parts for tap in part.taps) + classes
         self._rows = max(1, min(_ROWS, max_numel // (4 * an_example)))
         generator = torch.Generator().manual_seed(1)
@@ -98,13 +108,21 @@ class SharedFactors:
                 self.directions[part.key] = first[part.key].new_zeros((classes, units))
                 self.rejected[part.key] = torch.zeros(units, dtype=torch.bool, device=y.device)
         try:
-            self.compress(few, y, parts)
+            self.compress(few, made, parts)
         except RejectedError as error:
             self.reject(error)
 
     def covers(self, part: Part) -> bool:
         """Whether some of the part's units are taken by their factor."""
         return part.key in self.directions
+
+    def placed(self) -> list[str]:
+        """Parameters taken by their factors altogether.
+
+        The fit of an example knows that example's cotangent only, so it fails where another one's reaches it.
+        """
+        whole = {key for key, units in self.rejected.items() if not bool(units.any())}
+        return [name for name, keys in self._keys.items() if whole.issuperset(keys)]
 
     def good(self, part: Part) -> Tensor:
         """Numbers of the units that are."""
@@ -121,8 +139,10 @@ class SharedFactors:
             if 2 * int(self.rejected[key].sum()) > len(self.rejected[key]):
                 del self.directions[key], self.rejected[key]
 
-    def compress(self, x: Inputs, y: Tensor, parts: Sequence[Part]) -> dict[str, Tensor]:
-        """Part key -> D (N, T, units that are taken), for the parts covered; ``y`` with graph, recorded on ``x``.
+    def compress(self, x: Inputs, made: Recording, parts: Sequence[Part]) -> dict[str, Tensor]:
+        """Part key -> D (N, T, units that are taken), for the parts covered; ``made`` was recorded on ``x``.
+
+        The pass of its certificate is the first of the fit.
 
         Raises:
             RejectedError: if some units fail the certificate; nothing is known of this tile then.
@@ -130,11 +150,15 @@ class SharedFactors:
         mine = [part for part in parts if self.covers(part)]
         if not mine:
             return {}
-        generator = torch.Generator().manual_seed(0)  # private, so that the caller's random state is not touched
-        seeds = [torch.randn(y.shape, generator=generator).to(y) for _ in range(PASSES)]
-        measured: dict[str, list[Tensor]] = {part.key: [] for part in mine}
-        for seed in seeds:
-            for key, seen in cotangents(y, mine, seed).items():
+        generator = torch.Generator().manual_seed(2)  # private, so that the caller's random state is not touched
+        seeds, measured = [], {part.key: list[Tensor]() for part in mine}
+        if made.seed is not None and made.grads is not None:
+            seeds.append(made.seed)
+            for part in mine:
+                measured[part.key].append(part.cotangent(made.grads))
+        while len(seeds) < PASSES:
+            seeds.append(torch.randn(made.y.shape, generator=generator).to(made.y))
+            for key, seen in cotangents(made.y, mine, seeds[-1]).items():
                 measured[key].append(seen)
         self._learn(x, mine, measured)
         out: dict[str, Tensor] = {}
@@ -171,18 +195,17 @@ class SharedFactors:
         for start in range(0, len(chosen) * self.classes, self._rows):
             copies = torch.arange(start, min(start + self._rows, len(chosen) * self.classes), device=x.device)
             batch = x.rows(examples[copies // self.classes])
-            y, taps, broken = record(self.fn, batch, self.kinds, certify=False)  # the fit is what is certified
-            if broken & set(self.kinds) or not y.requires_grad:
+            made = record(self.fn, batch, self.kinds, certify=False)  # the fit is what is certified
+            if made.broken & set(self.kinds) or not made.y.requires_grad:
                 continue  # no directions: the units fail, and go the general way
-            seed = torch.zeros_like(y).scatter_(1, (copies % self.classes)[:, None], 1.0)
-            mine = [part for part in all_parts(self.fn, self.kinds, taps) if part.key in wanted]
-            for key, g in cotangents(y, mine, seed).items():
+            seed = torch.zeros_like(made.y).scatter_(1, (copies % self.classes)[:, None], 1.0)
+            mine = [part for part in all_parts(self.fn, self.kinds, made.taps) if part.key in wanted]
+            for key, g in cotangents(made.y, mine, seed).items():
                 units, place, token = wanted[key]
-                for n in (copies // self.classes).unique().tolist():
-                    rows = (copies // self.classes == n).nonzero()
-                    here = (place == n).nonzero().squeeze(1)
-                    value = g[rows, token[here], units[here]]
-                    self.directions[key][(copies % self.classes)[rows], units[here]] = value
+                of_class = place * self.classes + torch.arange(self.classes, device=place.device)[:, None] - start
+                classes, which = ((of_class >= 0) & (of_class < len(copies))).nonzero(as_tuple=True)
+                value = g[of_class[classes, which], token[which], units[which]]
+                self.directions[key][classes, units[which]] = value
         for key, (units, _, _) in wanted.items():
             columns = self.directions[key][:, units]
             self.directions[key][:, units] = columns / columns.norm(dim=0).clamp(min=torch.finfo(columns.dtype).tiny)
@@ -223,20 +246,69 @@ def _cover(strength: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _fitted(measured: list[Tensor], seeds: list[Tensor], directions: Tensor) -> tuple[Tensor, Tensor]:
     """D (N, T, O) from the passes, and (O,) whether a unit's residuals are more than rounding."""
-    expected = [(seed.to(directions) @ directions).unsqueeze(1) for seed in seeds]  # (N, 1, O)
-    weight = sum((b.square() for b in expected), start=torch.zeros_like(expected[0]))
-    weight = torch.where(weight > 0, 1 / weight, 0.0)
-    fit = torch.zeros_like(measured[0])
-    for seen, b in zip(measured, expected, strict=True):
-        fit.addcmul_(seen, b)
-    fit *= weight
-    typical = fit.square().mean((1, 2), keepdim=True).sqrt()  # what is small beside the example's own slopes is small
-    scale = torch.maximum(fit.abs(), typical).mul_(TOLERANCE * torch.finfo(fit.dtype).eps)
-    if bool(((fit[0] - fit[-1]).abs() <= scale[0]).all()) and bool(((fit - fit[0]).abs() <= scale).all()):
-        fit = fit.mean(0).expand_as(fit)  # the same for all examples, as in an output layer: products get by without it
-    bad = torch.zeros(fit.shape[-1], dtype=torch.bool, device=fit.device)
-    for seen, b, seed in zip(measured, expected, seeds, strict=True):
-        length = seed.norm(dim=1).to(fit)[:, None, None]
-        residual = torch.addcmul(seen, fit, b, value=-1.0).abs_()
-        bad |= ~(residual <= scale * length).all(1).all(0)  # a NaN is bad, too
+    n, tokens, units = measured[0].shape
+    fit = torch.empty_like(measured[0])
+    bad = torch.zeros(units, dtype=torch.bool, device=fit.device)
+
+    seeds = [seed.to(directions) for seed in seeds]
+    lengths = [seed.norm(dim=1) for seed in seeds]
+
+    def passes(rows: slice) -> _Passes:
+        expected = [(seed[rows] @ directions).unsqueeze(1) for seed in seeds]  # (N, 1, O)
+        return _Passes([seen[rows] for seen in measured], expected, [each[rows, None, None] for each in lengths])
+
+    blocks = list(_blocks(n, tokens * units))
+    for rows in blocks:
+        some = passes(rows)
+        fit[rows] = some.fit()
+        bad |= some.misses(fit[rows])
+    if all(bool(((fit[rows] - fit[0]).abs() <= _rounding(fit[rows])).all()) for rows in (slice(-1, None), *blocks)):
+        # The same for all examples, as in an output layer: products get by without it.
+        fit = fit.mean(0).expand_as(fit)
+        bad = sum((passes(rows).misses(fit[rows]) for rows in blocks), start=torch.zeros_like(bad))
     return fit, bad
+
+
+def _blocks(n: int, size: int) -> Iterator[slice]:
+    """Rows whose entries, ``size`` each, fit into the cache."""
+    step = max(1, _BLOCK // max(size, 1))
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+def _rounding(fit: Tensor) -> Tensor:
+    """What counts as rounding, entry by entry; what is small beside the example's own slopes is small."""
+    typical = torch.linalg.vector_norm(fit, dim=(1, 2), keepdim=True) / math.sqrt(fit[0].numel())
+    return torch.maximum(fit.abs(), typical).mul_(TOLERANCE * torch.finfo(fit.dtype).eps)
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """A few reverse passes on some examples. Comparisons entry by entry are slow beside arithmetic, so there are none.
+
+    Attributes:
+        measured: cotangents (N, T, O), pass by pass.
+        expected: (N, 1, O) what a factor of 1 would have made of the seeds.
+        lengths: (N, 1, 1) norms of the seeds.
+    """
+
+    measured: list[Tensor]
+    expected: list[Tensor]
+    lengths: list[Tensor]
+
+    def fit(self) -> Tensor:
+        """D by least squares; 0 for a unit without direction."""
+        (seen, b), *others = zip(self.measured, self.expected, strict=True)
+        fit, weight = seen * b, b.square()
+        for seen, b in others:
+            fit.addcmul_(seen, b)
+            weight.addcmul_(b, b)
+        return fit.mul_(weight.clamp_(min=torch.finfo(fit.dtype).tiny).reciprocal_())
+
+    def misses(self, fit: Tensor) -> Tensor:
+        """(O,) whether some residual is more than rounding."""
+        worst, residual = torch.zeros_like(fit), torch.empty_like(fit)
+        for seen, b, length in zip(self.measured, self.expected, self.lengths, strict=True):
+            torch.addcmul(seen, fit, b, value=-1.0, out=residual).abs_().div_(length)
+            torch.maximum(worst, residual, out=worst)
+        return ~(worst.sub_(_rounding(fit)).amax((0, 1)) <= 0)  # a NaN is missed, too

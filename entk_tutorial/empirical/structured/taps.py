@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -52,6 +53,10 @@ class View:
     positions: Tensor
     scale: float = 1.0
 
+    def scaled(self, gradient: Tensor) -> Tensor:
+        """The parameter's gradient from that of the view; the same tensor where there is nothing to multiply."""
+        return gradient if self.scale == 1.0 else gradient * self.scale
+
 
 @dataclass
 class ParameterTap(Tap):
@@ -71,10 +76,16 @@ class ParameterTap(Tap):
         """Gradient of the leaf as (N, T, O)."""
         return self.arrange(torch.zeros_like(self.leaf) if g is None else g)
 
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether ``positions`` counts 0, 1, 2 ...: a parameter as it is."""
+        where = self.positions.reshape(-1)
+        return torch.equal(where, torch.arange(len(where), device=where.device))
+
     def whole(self, gradient: Tensor, size: int) -> Tensor:
         """Gradient of the view (..., entries of ``positions``) in its place in the flattened parameter (..., P)."""
         where = self.positions.reshape(-1)
-        if torch.equal(where, torch.arange(size, device=where.device)):
+        if len(where) == size and self.in_order:
             return gradient
         out = gradient.new_zeros((*gradient.shape[:-1], size))
         return out.index_add_(gradient.ndim - 1, where, gradient)
@@ -89,4 +100,4 @@ def direct(
     """
     kept = leaf.new_empty((1, 0, 0)) if source is None else source
     positions = view.positions.reshape(-1)
-    return ParameterTap("bias", kept, leaf, positions=positions, arrange=lambda g: arrange(g) * view.scale, rule=rule)
+    return ParameterTap("bias", kept, leaf, positions=positions, arrange=lambda g: view.scaled(arrange(g)), rule=rule)

@@ -32,8 +32,8 @@ concatenations of weights), recurrent layers (RNN, GRU, LSTM and their cells), E
 parameters, operands without a batch (learned queries that are not expanded), and code that torch operations do not show
 (``torch.jit``, an own ``autograd.Function``).
 
-Nothing is taken on trust. Up to eight examples are compared with autograd one by one before a rule is used, and each
-tile once as a whole; what does not agree goes the general way with a warning.
+Nothing is taken on trust. Up to eight examples are compared with autograd, a group at a time, before a rule is used,
+and each tile once as a whole; what does not agree goes the general way with a warning.
 """
 
 from __future__ import annotations

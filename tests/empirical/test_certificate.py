@@ -1,0 +1,117 @@
+"""The certificate: which examples are tried together, what one pass proves, and what is worked out only once."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from entk_tutorial.empirical import FallbackWarning, empirical_ntk
+from entk_tutorial.empirical.functional import Inputs, as_function
+from entk_tutorial.empirical.structured import certificate, certified_parameters, shared
+from entk_tutorial.models.modular import QuadraticMLP
+
+from .cases import assert_near
+
+CLASSES = 7
+PLAIN = {n: torch.arange(n) for n in range(1, 9)}
+
+
+@pytest.mark.parametrize("n", range(1, 21))
+def test_groups_tell_every_two_examples_apart_both_ways(n):
+    groups = torch.stack(list(certificate._groups(n)))
+    assert bool(groups.any(0).all())
+    for first, second in itertools.permutations(range(n), 2):
+        assert bool((groups[:, first] & ~groups[:, second]).any())
+    assert len(groups) == {1: 1, 2: 2, 3: 3, 4: 4, 6: 4, 8: 5, 10: 5, 20: 6}.get(n, len(groups))
+
+
+class Shuffled(nn.Module):
+    """A layer that sees the examples in another order, and whose result is put back: each output is its own example's.
+
+    The sum of gradients over any group is right, so only the place of a cotangent can tell.
+    """
+
+    def __init__(self, order: Tensor) -> None:
+        super().__init__()
+        self.orders = {len(order): order}
+        self.fc, self.out = nn.Linear(5, 24), nn.Linear(24, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = len(x)
+        order = self.orders.setdefault(size, PLAIN[size])
+        return self.out(self.fc(x[order]).tanh()[order.argsort()])
+
+
+@pytest.mark.parametrize("i, j", list(itertools.combinations(range(8), 2)))
+def test_two_examples_in_each_other_s_place_are_seen(i, j):
+    order = torch.arange(8)
+    order[[i, j]] = order[[j, i]]
+    torch.manual_seed(0)
+    model, x = Shuffled(order).double(), torch.randn(8, 5, dtype=torch.float64)
+    assert set(certified_parameters(as_function(model), Inputs(x))) == {"out.weight", "out.bias"}
+
+
+def test_one_group_of_all_examples_would_not_see_them(monkeypatch):
+    torch.manual_seed(0)
+    model, x = Shuffled(torch.arange(8).flip(0)).double(), torch.randn(8, 5, dtype=torch.float64)
+    monkeypatch.setattr(certificate, "_groups", lambda n: [torch.ones(n, dtype=torch.bool)])
+    assert "fc.weight" in certified_parameters(as_function(model), Inputs(x))
+
+
+class Leaky(nn.Module):
+    """Where a rare value stands, the hidden units of all other examples are added to an example's."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__()
+        self.fc, self.out, self.size = nn.Linear(5, 24), nn.Linear(24, CLASSES), size
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.fc(x)
+        marked = (x[:, :1] > 2.5).to(h.dtype)  # few: no probe sees them
+        return self.out(h.tanh() + self.size * marked * (h.sum(0) - h))
+
+
+def rare(n: int = 60) -> Tensor:
+    x = torch.randn(n, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).clamp(max=2.0)
+    x[[17, 41], 0] = 3.0
+    return x
+
+
+def test_the_fit_of_a_factor_refuses_what_reaches_another_example(monkeypatch):
+    torch.manual_seed(1)
+    model, x = Leaky(1e-6).double(), rare()
+    with pytest.warns(FallbackWarning, match="rule does not apply"):
+        empirical_ntk(model, x)
+    # Were the fit always granted, nothing else would ask: its parameters are in `placed`.
+    monkeypatch.setattr(shared, "TOLERANCE", 1e30)
+    empirical_ntk(model, x)
+
+
+def test_the_model_is_tried_on_two_and_on_three_examples_once():
+    model, x = QuadraticMLP(7, 24, seed=0), torch.eye(14)
+    sizes: list[int] = []
+    model.fc1.register_forward_hook(lambda module, args, out: sizes.append(len(out)))
+    empirical_ntk(model, x)
+    assert (sizes.count(2), sizes.count(3)) == (1, 1)
+
+
+@pytest.mark.parametrize("block", [1, 100, 1 << 18])
+def test_factors_do_not_depend_on_the_blocks_they_are_fitted_in(block, monkeypatch):
+    model, x = QuadraticMLP(7, 24, seed=0).double(), torch.randn(30, 14, dtype=torch.float64)
+    expected = empirical_ntk(model, x, by="layer")
+    monkeypatch.setattr(shared, "_BLOCK", block)
+    for layer, k in empirical_ntk(model, x, by="layer").items():
+        assert_near(k, expected[layer], 1e-13)
+
+
+@pytest.mark.parametrize("total, truth, right", [(1.0, 1.0, True), (1.0, 1.1, False), (1.0, None, False)])
+def test_near_is_near(total, truth, right):
+    value = None if truth is None else torch.full((3,), truth)
+    assert certificate._near(torch.full((3,), total), value, largest=1.0) == right
+
+
+@pytest.mark.parametrize("total, truth, right", [("nan", "nan", True), ("nan", 1.0, False), (1.0, "nan", False)])
+def test_two_gradients_that_are_not_numbers_are_left_to_the_kernel(total, truth, right):
+    found = certificate._near(torch.full((3,), float(total)), torch.full((3,), float(truth)), largest=float("nan"))
+    assert found == right
