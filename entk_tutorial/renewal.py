@@ -43,6 +43,8 @@ RELATIVE = 1e-5
 single precision, and a change of the engine may add them up in another order. Until November 2026 it was 1e-6."""
 SMALL = 1e-2
 """Smaller numbers are measured as if they were this large: most are shares of 1, and rounding of a share is 1e-7."""
+_TIME = "_seconds"
+"""Series that end so are times, which no second run repeats."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +158,11 @@ def _before(
 
 
 def _rows(experiment: Experiment, seed: int, before: SeedRecord, again: SeedRecord) -> list[Comparison]:
-    """Every number of two records, to rounding."""
+    """Every number of two records, to rounding; of seconds only that there are as many."""
     rows = [_strict(row) for row in compare(experiment, seed, before, again)]
     for key in sorted({*before.series, *again.series}):
+        if key.endswith(_TIME) and len(before.series.get(key, [])) == len(again.series.get(key, [])):
+            continue
         change = _distance(before.series.get(key), again.series.get(key))
         rows.append(Comparison(experiment.name, seed, f"series {key}", 0.0, change, RELATIVE))
     if before.checkpoint is not None:

@@ -10,6 +10,7 @@ import torch
 from entk_tutorial import experiments, renewal
 from entk_tutorial.beside import run_beside
 from entk_tutorial.experiments.provenance import code_hash
+from entk_tutorial.experiments.result import SeedRecord
 from entk_tutorial.renewal import renew
 from entk_tutorial.results import load_result
 from entk_tutorial.verify import Comparison, spot_seed
@@ -149,6 +150,17 @@ def test_weights_are_compared_too(toy, monkeypatch):
     assert [row.entry for row in renew("toy", toy.folder).different] == ["checkpoint"]
     offset[0] = 0.0
     assert renew("toy", toy.folder).different == []
+
+
+def test_seconds_need_not_come_out_again_but_must_be_there():
+    def rows(**series: list[float]) -> list[Comparison]:
+        old = SeedRecord({}, series={"cpu_seconds": [35.0], "epoch": [0.0]})
+        return renewal._rows(experiments.get("modular_mlp"), 0, old, replace(old, series=series))
+
+    assert [row.entry for row in rows(cpu_seconds=[44.0], epoch=[0.0])] == ["series epoch"]
+    missing = [row for row in rows(epoch=[0.0]) if not row.agrees]
+    assert [row.entry for row in missing] == ["series cpu_seconds"]
+    assert len([row for row in rows(cpu_seconds=[35.0, 1.0], epoch=[0.0]) if not row.agrees]) == 1
 
 
 def test_distance_of_curves_of_other_shape_is_infinite():
