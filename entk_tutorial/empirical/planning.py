@@ -16,6 +16,8 @@ FRACTION = 0.5
 """Share of the free memory that a kernel may take if ``max_bytes`` is not given."""
 LARGEST_TILE = 2048
 """More examples in one pass are not faster."""
+TWICE = 8 * 2**30
+"""So many bytes of working memory count as taking twice the time."""
 
 
 def free_memory(device: torch.device) -> int:
@@ -254,8 +256,8 @@ def _halved(n: int) -> list[int]:
 def fit_tiles(demand: Demand, *, max_bytes: int | None, device: torch.device) -> tuple[int, int, bool, int, int]:
     """Tile, chunk of classes, whether tiles are kept, working memory, and the limit.
 
-    Of all that stay below the limit, those within a tenth of the fastest count as equal, and the one that takes the
-    least memory is chosen.
+    Of all that stay below the limit, the fastest is chosen; working memory counts as time. Nothing else depends on the
+    limit: other tiles add up in another order, and what is free differs from run to run.
 
     Raises:
         MemoryPlanError: if the result alone, or a tile of one example and one class, exceeds the limit.
@@ -273,7 +275,5 @@ def fit_tiles(demand: Demand, *, max_bytes: int | None, device: torch.device) ->
         for tile, classes, hold in demand.halvings()
         if demand.result_bytes + (needed := demand.bytes(tile, classes, hold=hold)) <= limit
     ]
-    fastest = min(fitting)[0]
-    best = min((choice for choice in fitting if choice[0] <= 1.1 * fastest), key=lambda choice: choice[1])
-    _, needed, tile, classes, hold = best
+    _, needed, tile, classes, hold = min(fitting, key=lambda choice: choice[0] * (1 + choice[1] / TWICE))
     return tile, classes, hold, needed, limit

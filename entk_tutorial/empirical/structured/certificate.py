@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,13 +11,13 @@ from torch import Tensor
 
 from entk_tutorial.empirical.functional import Inputs, ModelFunction
 from entk_tutorial.empirical.structured.joint import without_overlap
-from entk_tutorial.empirical.structured.taps import ParameterTap, Tap
-from entk_tutorial.empirical.structured.uses import ParameterUses, Runs, described
+from entk_tutorial.empirical.structured.taps import ParameterTap, Tap, View
+from entk_tutorial.empirical.structured.uses import Layouts, ParameterUses, described, layouts, views_of
 
 LAYER_KINDS = ("linear", "embedding", "bias")
 """Kinds of taps."""
 PROBES = 8
-"""Examples on which taps are compared with autograd, group by group, before a rule is used."""
+"""Examples on which taps are compared with autograd one by one before a rule is used."""
 FLOOR = 16.0
 """A gradient may miss by this many units of rounding of the largest one."""
 
@@ -63,7 +62,7 @@ def record(
     names = () if kinds is None or not certify else tuple(kinds)
     live = {name: fn.params[name].detach().requires_grad_() for name in names}  # so that one pass gives both gradients
     params = {name: live.get(name, p) for name, p in fn.params.items() if kinds is None or name in kinds}
-    uses = ParameterUses(params, x.n, _runs(fn, x))
+    uses = ParameterUses(params, x.n, *_noted(fn, x))
     with torch.enable_grad(), uses:
         y = fn({**fn.params, **live}, x)
     taps: dict[str, list[Tap]] = {
@@ -88,14 +87,14 @@ def record(
     return made
 
 
-def _runs(fn: ModelFunction, x: Inputs) -> Runs:
-    """What a run on two examples and one on three do with the parameters; an only example is taken several times.
+def _noted(fn: ModelFunction, x: Inputs) -> tuple[Layouts, dict[str, View]]:
+    """What a run on two examples and one on three tell of the batch axis, and the parameters as views.
 
-    Once for all batches that were cut from the same inputs.
+    Once for all batches that were cut from the same inputs; an only example is taken several times.
     """
 
     def run(n: int) -> ParameterUses:
-        uses = ParameterUses(fn.params, n)
+        uses = ParameterUses(fn.params, n, views=views)
         few = x.rows((torch.arange(n) % x.n).to(x.device))
         with torch.enable_grad(), uses:
             fn(fn.params, few)
@@ -103,18 +102,21 @@ def _runs(fn: ModelFunction, x: Inputs) -> Runs:
 
     known = x.notes.get(id(fn))
     if known is None:
-        known = x.notes[id(fn)] = fn, (run(2).seen, run(3).seen)  # with the model, so that its address stays its own
-    runs: Runs = known[1]
-    return runs
+        views = views_of(fn.params)
+        found = layouts(run(2).seen, run(3).seen), views
+        known = x.notes[id(fn)] = fn, found  # with the model, so that its address stays its own
+    noted: tuple[Layouts, dict[str, View]] = known[1]
+    return noted
 
 
 def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
-    """Parameters whose taps reproduce autograd's gradient on up to eight examples: name -> rule in words.
+    """Parameters whose taps reproduce autograd's gradient on up to eight examples, one by one: name -> rule in words.
 
-    The cotangent is random on a group of the examples and zero on the others, for five groups of eight examples; of any
-    two examples, some group holds the first and not the second. A layer that sees the examples in another order, or
-    that mixes them, then shows a cotangent where none should be; a parameter that is also used where no one looked
-    shows a gradient that the taps do not add up to. Either sends the parameter the general way.
+    The taps' cotangents come from one pass, random on all examples; the truth from a pass for each of them, the
+    cotangent zero on the others. A layer that sees the examples in another order, or that mixes them, has given an
+    example the cotangent of another; a parameter that is also used where no one looked has a gradient that the taps do
+    not add up to. Either sends the parameter the general way. Sums over examples would need fewer passes, and would
+    hide an example whose gradients are small.
     """
     few = x.rows(torch.linspace(0, x.n - 1, min(x.n, PROBES)).long().unique().to(x.device))
     # The taps are taken as the kernel takes them, the truth from a pass of its own: what differs between the two (a
@@ -125,25 +127,13 @@ def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
     with torch.enable_grad():
         y_live = fn({**fn.params, **live}, few)
     seed = _cotangent(y_live)
-    for group in _groups(few.n):
-        group = group.to(seed.device)
-        mine = seed * group[:, None]
+    by_leaf, _ = _gradients(made.y, made.taps, dict.fromkeys(accepted), seed)
+    for n in range(few.n):
+        mine = torch.zeros_like(seed)
+        mine[n] = seed[n]
         _, truths = _gradients(y_live, {}, {name: live[name] for name in accepted}, mine)
-        by_leaf, _ = _gradients(made.y, made.taps, dict.fromkeys(accepted), mine)
-        right = _agreeing(fn, made.taps, by_leaf, truths)
-        accepted = [name for name in right if _in_place(made.taps.get(name, []), by_leaf, ~group)]
+        accepted = _agreeing(fn, made.taps, by_leaf, truths, slice(n, n + 1))
     return {name: described(made.taps.get(name, [])) for name in accepted}
-
-
-def _groups(n: int) -> Iterator[Tensor]:
-    """The fewest groups of n examples, as masks, such that of any two some group holds the first and not the second.
-
-    Each example is in another choice of half of the groups; choices of one size do not contain one another.
-    """
-    count = next(m for m in itertools.count(1) if math.comb(m, -(-m // 2)) >= n)
-    members = list(itertools.islice(itertools.combinations(range(count), -(-count // 2)), n))
-    for group in range(count):
-        yield torch.tensor([group in mine for mine in members])
 
 
 def _half(n: int) -> Tensor:
@@ -199,18 +189,20 @@ def _agreeing(
     taps: Mapping[str, Sequence[Tap]],
     by_leaf: ByLeaf | None,
     truths: Mapping[str, Tensor | None],
+    examples: slice = slice(None),
 ) -> list[str]:
-    """Names whose taps give the true gradient, summed over the examples."""
+    """Names whose taps give the true gradient, summed over these examples."""
     if by_leaf is None:
         return []
     largest = max((float(_dense(truth).norm()) for truth in truths.values() if truth is not None), default=0.0)
     found = []
     for name, truth in truths.items():
-        total = torch.zeros_like(fn.params[name])
-        for tap in taps.get(name, []):
-            total = total + _weight_gradient(tap, tap.cotangent(by_leaf[id(tap.leaf)]), total)
-        if _near(total, truth, largest):
+        mine = taps.get(name, [])
+        if _near(_weight_gradient(fn.params[name], mine, by_leaf, examples), truth, largest):
             found.append(name)
+        elif truth is not None and bool(_dense(truth).isnan().any()):
+            # At a pole autograd gives NaN even for no cotangent, so that the truth of every example has it.
+            found += [name] if _near(_weight_gradient(fn.params[name], mine, by_leaf), truth, largest) else []
     return found
 
 
@@ -231,14 +223,19 @@ def _dense(g: Tensor) -> Tensor:
     return g.to_dense() if g.is_sparse else g
 
 
-def _weight_gradient(tap: Tap, g: Tensor, like: Tensor) -> Tensor:
-    """Gradient summed over the examples, from a tap: what autograd must agree with."""
-    assert isinstance(tap, ParameterTap)
-    if tap.kind == "bias":
-        part = g.sum((0, 1))
-    elif tap.kind == "linear":
-        part = g.flatten(0, 1).T @ tap.source.to(g.dtype).flatten(0, 1)
-    else:
-        part = g.new_zeros(tap.positions.shape)
-        part = part.index_add(0, tap.source.reshape(-1), g.reshape(-1, g.shape[-1]))
-    return tap.whole(part.reshape(-1), like.numel()).reshape(like.shape).to(like.dtype)
+def _weight_gradient(like: Tensor, taps: Sequence[Tap], by_leaf: ByLeaf, examples: slice = slice(None)) -> Tensor:
+    """Gradient summed over some examples, from a parameter's taps: what autograd must agree with."""
+    parts = []
+    for tap in taps:
+        assert isinstance(tap, ParameterTap)
+        g = tap.cotangent(by_leaf[id(tap.leaf)])[examples]
+        source = tap.source[examples]
+        if tap.kind == "bias":
+            part = g.sum((0, 1))
+        elif tap.kind == "linear":
+            part = g.flatten(0, 1).T @ source.to(g.dtype).flatten(0, 1)
+        else:
+            part = g.new_zeros(tap.positions.shape)
+            part = part.index_add(0, source.reshape(-1), g.reshape(-1, g.shape[-1]))
+        parts.append(tap.whole(part.reshape(-1), like.numel()).reshape(like.shape).to(like.dtype))
+    return sum(parts[1:], start=parts[0]) if parts else torch.zeros_like(like)

@@ -202,10 +202,11 @@ class SharedFactors:
             mine = [part for part in all_parts(self.fn, self.kinds, made.taps) if part.key in wanted]
             for key, g in cotangents(made.y, mine, seed).items():
                 units, place, token = wanted[key]
-                of_class = place * self.classes + torch.arange(self.classes, device=place.device)[:, None] - start
-                classes, which = ((of_class >= 0) & (of_class < len(copies))).nonzero(as_tuple=True)
-                value = g[of_class[classes, which], token[which], units[which]]
-                self.directions[key][classes, units[which]] = value
+                for n in (copies // self.classes).unique().tolist():
+                    rows = (copies // self.classes == n).nonzero()
+                    here = (place == n).nonzero().squeeze(1)
+                    value = g[rows, token[here], units[here]]
+                    self.directions[key][(copies % self.classes)[rows], units[here]] = value
         for key, (units, _, _) in wanted.items():
             columns = self.directions[key][:, units]
             self.directions[key][:, units] = columns / columns.norm(dim=0).clamp(min=torch.finfo(columns.dtype).tiny)

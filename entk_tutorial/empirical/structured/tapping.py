@@ -129,7 +129,9 @@ class Operation:
                 self._give_up()
             return out
         if isinstance(out, Tensor) and out.is_floating_point():
-            leaf = out.new_zeros(()).expand(out.shape).requires_grad_()  # no memory
+            # One zero, seen as many: no memory. (A tensor that requires a gradient by a keyword may be made anywhere.)
+            zero = torch.zeros((), dtype=out.dtype, device=out.device, requires_grad=True)
+            leaf = zero.expand(out.shape)
             at = self.axes[-1]
             found = None if at is None else self._rule(leaf, at)
             if found:

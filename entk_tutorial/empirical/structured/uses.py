@@ -32,8 +32,8 @@ concatenations of weights), recurrent layers (RNN, GRU, LSTM and their cells), E
 parameters, operands without a batch (learned queries that are not expanded), and code that torch operations do not show
 (``torch.jit``, an own ``autograd.Function``).
 
-Nothing is taken on trust. Up to eight examples are compared with autograd, a group at a time, before a rule is used,
-and each tile once as a whole; what does not agree goes the general way with a warning.
+Nothing is taken on trust. Up to eight examples are compared with autograd one by one before a rule is used, and each
+tile once as a whole; what does not agree goes the general way with a warning.
 """
 
 from __future__ import annotations
@@ -72,8 +72,48 @@ class Seen:
     results: tuple[Tensor, ...]
 
 
-Runs = tuple[dict[int, Seen], dict[int, Seen]]
-"""What was seen with two and with three examples, by the number of the operation."""
+@dataclass(frozen=True)
+class Layout:
+    """Where an operation has its batch axes.
+
+    Attributes:
+        func: the function.
+        shapes: of the operands on two examples.
+        axes: of the operands, then of the results.
+        unclear: why there are none.
+    """
+
+    func: Callable[..., Any] | None = None
+    shapes: tuple[tuple[int, ...], ...] = ()
+    axes: tuple[BatchAxis | None, ...] = ()
+    unclear: str = ""
+
+
+Layouts = dict[int, Layout]
+"""By the number of the operation; what gave no tensor with few examples is missing."""
+
+
+def views_of(params: dict[str, Tensor]) -> dict[str, View]:
+    """Each parameter as a view of itself."""
+    return {n: View(n, torch.arange(p.numel(), device=p.device).reshape(p.shape)) for n, p in params.items()}
+
+
+def layouts(two: dict[int, Seen], three: dict[int, Seen]) -> Layouts:
+    """What a run on two examples and one on three tell. No tensor is kept."""
+    return {number: _layout(two.get(number), three.get(number)) for number in sorted({*two, *three})}
+
+
+def _layout(two: Seen | None, three: Seen | None) -> Layout:
+    if two is None or three is None or two.func != three.func:
+        return Layout(unclear="another operation than with fewer examples")
+    if len(two.operands) != len(three.operands) or len(two.results) != len(three.results):
+        return Layout(unclear="other operands than with fewer examples")
+    pairs = zip((*two.operands, *two.results), (*three.operands, *three.results), strict=True)
+    try:
+        axes = tuple(batch_axis(a, b) for a, b in pairs)
+    except UnclearBatchError as error:
+        return Layout(unclear=str(error))
+    return Layout(two.func, tuple(tuple(t.shape) for t in two.operands), axes)
 
 
 class ParameterUses(TorchFunctionMode):
@@ -82,7 +122,8 @@ class ParameterUses(TorchFunctionMode):
     Args:
         params: name -> the tensor that the model uses.
         n: examples in the batch.
-        runs: what :meth:`seen` was on two and on three examples. Without it nothing is tapped, only seen.
+        known: what two and three examples told. Without it nothing is tapped, only seen.
+        views: of all of ``params``, where they were made before.
 
     Attributes:
         taps: by parameter name.
@@ -90,16 +131,17 @@ class ParameterUses(TorchFunctionMode):
         seen: operations with parameters, by number.
     """
 
-    def __init__(self, params: dict[str, Tensor], n: int, runs: Runs | None = None) -> None:
+    def __init__(
+        self, params: dict[str, Tensor], n: int, known: Layouts | None = None, views: dict[str, View] | None = None
+    ) -> None:
         super().__init__()
-        self.n, self._runs = n, runs
+        self.n, self._known = n, known
         self.taps: dict[str, list[Tap]] = {}
         self.broken: set[str] = set()
         self.seen: dict[int, Seen] = {}
         self._numbers = itertools.count()
-        self._views = {
-            id(p): View(name, torch.arange(p.numel(), device=p.device).reshape(p.shape)) for name, p in params.items()
-        }
+        whole = views_of(params) if views is None else views
+        self._views = {id(p): whole[name] for name, p in params.items()}
         self._alive: list[Tensor] = list(params.values())  # an address is only a name while its tensor lives
 
     def __torch_function__(
@@ -117,7 +159,7 @@ class ParameterUses(TorchFunctionMode):
             return func(*args, **kwargs)  # nothing to differentiate
         if func in functions.CASTS and not any(args[0] is t for t in held):
             return func(*args, **kwargs)  # only the dtype of the parameter is used
-        if self._runs is None:
+        if self._known is None:
             return self._look(number, func, args, kwargs, operands)
         return Operation(self, number, func, args, kwargs, operands, held).run()
 
@@ -144,23 +186,23 @@ class ParameterUses(TorchFunctionMode):
 
     def batch_axes(self, number: int, func: Callable[..., Any], operands: Sequence[Tensor]) -> list[BatchAxis | None]:
         """Batch axes of the operands, then of the results, of an operation."""
-        assert self._runs is not None
-        two, three = (run.get(number) for run in self._runs)
-        if two is None and three is None:
+        assert self._known is not None
+        layout = self._known.get(number)
+        if layout is None:
             raise UnseenError("no tensor came out with fewer examples")
-        if two is None or three is None or not two.func == three.func == func:
+        if layout.unclear:
+            raise UnclearBatchError(layout.unclear)
+        if layout.func != func:
             raise UnclearBatchError("another operation than with fewer examples")
-        if not len(two.operands) == len(three.operands) == len(operands) or len(two.results) != len(three.results):
+        if len(layout.shapes) != len(operands):
             raise UnclearBatchError("other operands than with fewer examples")
-        pairs = zip((*two.operands, *two.results), (*three.operands, *three.results), strict=True)
-        axes = [batch_axis(a, b) for a, b in pairs]
-        for a, axis, t in zip(two.operands, axes, operands, strict=False):
-            shape = list(a.shape)
+        for few, axis, t in zip(layout.shapes, layout.axes, operands, strict=False):
+            shape = list(few)
             if axis is not None:
                 shape[axis.axis] = self.n * axis.times
             if tuple(shape) != tuple(t.shape):
                 raise UnclearBatchError("other shapes than with fewer examples")
-        return axes
+        return list(layout.axes)
 
     def follow(
         self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], held: list[Tensor], out: Any
