@@ -47,8 +47,7 @@ def tile_of(
     tile: Tile = {}
     projection = reduction.project(side, classes)
     if the_plan.structured:
-        placed = () if shared is None or classes.start else shared.placed()
-        made = record(fn, x, the_plan.structured, placed=placed)
+        made = record(fn, x, the_plan.structured)
         if made.broken & set(the_plan.structured):
             raise BrokenTapsError(made.broken & set(the_plan.structured))
         if made.y.requires_grad:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from entk_tutorial.empirical import FallbackWarning, empirical_ntk
+from entk_tutorial.empirical import empirical_ntk
 from entk_tutorial.empirical.functional import Inputs, as_function
 from entk_tutorial.empirical.structured import certificate, certified_parameters, shared
 from entk_tutorial.models.modular import QuadraticMLP
@@ -90,33 +90,63 @@ def test_a_model_may_differentiate_inside():
     assert_near(empirical_ntk(model, x), empirical_ntk(model, x, method="jacobian"), 1e-10)
 
 
-class Leaky(nn.Module):
-    """Where a rare value stands, the hidden units of all other examples are added to an example's."""
+class Coupled(nn.Module):
+    """Outputs to which a share of others is added: of their mean, or of those that come later."""
 
-    def __init__(self, size: float) -> None:
+    def __init__(self, classes: int, share: float, later: bool) -> None:
         super().__init__()
-        self.fc, self.out, self.size = nn.Linear(5, 24), nn.Linear(24, CLASSES), size
+        self.fc, self.out, self.share, self.later = nn.Linear(4, 6), nn.Linear(6, classes), share, later
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.fc(x)
-        marked = (x[:, :1] > 2.5).to(h.dtype)  # few: no probe sees them
-        return self.out(h.tanh() + self.size * marked * (h.sum(0) - h))
+        y: Tensor = self.out(self.fc(x).tanh())
+        return y + self.share * (y.flip(0).cumsum(0).flip(0) - y if self.later else y.mean(0, keepdim=True))
 
 
-def rare(n: int = 60) -> Tensor:
-    x = torch.randn(n, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).clamp(max=2.0)
-    x[[17, 41], 0] = 3.0
-    return x
+@pytest.mark.filterwarnings("ignore::entk_tutorial.empirical.FallbackWarning")
+@pytest.mark.parametrize(
+    "dtype, n, classes, share, later",
+    [
+        (torch.bfloat16, 20, 30, -0.5, False),  # its own tolerance lets everything pass but an exact zero
+        (torch.float32, 20, 1000, 5e-5, False),  # below the tolerance of a fit with many classes
+        (torch.float32, 3, 3, 3e-5, True),
+        (torch.float32, 2, 3, 1e-4, True),
+    ],
+)
+def test_examples_that_reach_each_other_by_less_than_rounding_allows(dtype, n, classes, share, later):
+    torch.manual_seed(0)
+    model, x = Coupled(classes, share, later).to(dtype), torch.randn(n, 4).to(dtype)
+    assert torch.equal(empirical_ntk(model, x), empirical_ntk(model, x, method="jacobian"))
 
 
-def test_the_fit_of_a_factor_refuses_what_reaches_another_example(monkeypatch):
-    torch.manual_seed(1)
-    model, x = Leaky(1e-6).double(), rare()
-    with pytest.warns(FallbackWarning, match="rule does not apply"):
-        empirical_ntk(model, x)
-    # Were the fit always granted, nothing else would ask: its parameters are in `placed`.
-    monkeypatch.setattr(shared, "TOLERANCE", 1e30)
-    empirical_ntk(model, x)
+class Sorted(nn.Module):
+    """A layer that takes the examples by length, longest first; they are put back afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.up, self.out = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        order = x[:, 0].argsort(descending=True, stable=True)
+        return self.out(self.up(self.fc(x[order]).tanh()).tanh())[order.argsort()]
+
+
+@pytest.mark.filterwarnings("ignore::entk_tutorial.empirical.FallbackWarning")
+@pytest.mark.parametrize("lengths", [[1.0, 2.0, 0.5], [2.0, 1.0, 0.5, 0.3], [3.0, 5.0, 4.0, 2.0, 1.0, 0.0]])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_examples_in_another_order_are_seen_in_any_precision(dtype, lengths):
+    torch.manual_seed(0)
+    model, x = Sorted().to(dtype), torch.randn(len(lengths), 4)
+    x[:, 0] = torch.tensor(lengths)
+    found, expected = (empirical_ntk(model, x.to(dtype), method=m) for m in ("auto", "jacobian"))
+    assert_near(found, expected, 2e-2 if dtype == torch.bfloat16 else 1e-5)
+
+
+@pytest.mark.parametrize("n", range(1, 21))
+def test_groups_tell_every_two_examples_apart_both_ways(n):
+    groups = torch.stack(list(certificate._groups(n)))
+    assert bool(groups.any(0).all())
+    for first, second in itertools.permutations(range(n), 2):
+        assert bool((groups[:, first] & ~groups[:, second]).any())
 
 
 def test_the_model_is_tried_on_two_and_on_three_examples_once():
@@ -125,6 +155,21 @@ def test_the_model_is_tried_on_two_and_on_three_examples_once():
     model.fc1.register_forward_hook(lambda module, args, out: sizes.append(len(out)))
     empirical_ntk(model, x)
     assert (sizes.count(2), sizes.count(3)) == (1, 1)
+
+
+class Idle(nn.Module):
+    """Its parameter is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.tanh()
+
+
+def test_a_parameter_that_nothing_depends_on_has_a_kernel_of_zeros():
+    assert torch.equal(empirical_ntk(Idle(), torch.randn(4, 9)), torch.zeros(4, 4))
 
 
 @pytest.mark.parametrize("block", [1, 100, 1 << 18])

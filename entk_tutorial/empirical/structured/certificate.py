@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +23,7 @@ PROBES = 8
 FLOOR = 16.0
 """A gradient may miss by this many units of rounding of the largest one."""
 
+K = TypeVar("K")
 ByLeaf = Mapping[int, Tensor | None]
 """A tap's leaf, by its address -> its gradient; None where autograd found no path."""
 
@@ -50,19 +53,19 @@ def record(
     kinds: Mapping[str, str] | None = None,
     *,
     certify: bool = True,
-    placed: Iterable[str] = (),
 ) -> Recording:
     """Run the model once and tap it.
 
     ``kinds`` is what was certified on other examples. Parameters not named there are not watched. One that is used
     otherwise now, or whose taps do not add up to autograd's gradient on these examples, counts as broken: values may
-    decide where data go. ``certify=False`` leaves the gradients out, where a guess is all that is wanted. Names in
-    ``placed`` have another certificate that no example's cotangent reaches another one.
+    decide where data go. ``certify=False`` leaves the gradients out, where a guess is all that is wanted.
+
+    The certificate's random cotangent goes backward in two halves of the examples. Neither may reach an example of the
+    other half, to the bit; together they are the sum, which must be autograd's to rounding.
     """
-    names = () if kinds is None or not certify else tuple(kinds)
-    live = {name: fn.params[name].detach().requires_grad_() for name in names}  # so that one pass gives both gradients
-    params = {name: live.get(name, p) for name, p in fn.params.items() if kinds is None or name in kinds}
-    uses = ParameterUses(params, x.n, *_noted(fn, x))
+    watched = [name for name in fn.params if kinds is None or name in kinds]
+    live = {name: fn.params[name].detach().requires_grad_() for name in watched}  # one pass gives both gradients
+    uses = ParameterUses(live, x.n, *_noted(fn, x))
     with torch.enable_grad(), uses:
         y = fn({**fn.params, **live}, x)
     taps: dict[str, list[Tap]] = {
@@ -71,20 +74,29 @@ def record(
     }
     made = Recording(y, taps, set(uses.broken))
     if kinds is not None:
-        made.broken |= {name for name in params if described(taps.get(name, [])) != kinds[name]}
+        made.broken |= {name for name in watched if described(taps.get(name, [])) != kinds[name]}
     rest = {name: p for name, p in live.items() if name not in made.broken}
-    if not rest:
+    if not certify or kinds is None or not rest:
         return made
     made.seed = _cotangent(y)
-    made.grads, truths = _gradients(y, taps, rest, made.seed)
-    right = set(_agreeing(fn, taps, made.grads, truths))
-    unplaced = right - set(placed)
-    if unplaced:
-        some = _half(x.n).to(y.device)
-        there, _ = _gradients(y, taps, dict.fromkeys(sorted(unplaced)), made.seed * some[:, None])
-        right -= {name for name in unplaced if not _in_place(taps.get(name, []), there, ~some)}
-    made.broken |= set(rest) - right
+    right, truths = set(rest), dict[str, Tensor | None]()
+    for half in _halves(x.n):
+        some = half.to(y.device)
+        there, sums = _gradients(y, taps, rest, made.seed * some[:, None])
+        right &= {name for name in rest if _in_place(taps.get(name, []), there, ~some)}
+        made.grads = there if made.grads is None else _added(made.grads, there)
+        truths = _added(truths, sums)
+    made.broken |= set(rest) - (right & set(_agreeing(fn, taps, made.grads, truths)))
     return made
+
+
+def _added(first: Mapping[K, Tensor | None], second: Mapping[K, Tensor | None] | None) -> dict[K, Tensor | None]:
+    """Sums entry by entry; None is zero."""
+    out = dict(first)
+    for key, value in (second or {}).items():
+        before = out.get(key)
+        out[key] = value if before is None else before if value is None else before + value
+    return out
 
 
 def _noted(fn: ModelFunction, x: Inputs) -> tuple[Layouts, dict[str, View]]:
@@ -94,10 +106,11 @@ def _noted(fn: ModelFunction, x: Inputs) -> tuple[Layouts, dict[str, View]]:
     """
 
     def run(n: int) -> ParameterUses:
-        uses = ParameterUses(fn.params, n, views=views)
+        live = {name: p.detach().requires_grad_() for name, p in fn.params.items()}  # as in the runs that follow
+        uses = ParameterUses(live, n, views=views)
         few = x.rows((torch.arange(n) % x.n).to(x.device))
         with torch.enable_grad(), uses:
-            fn(fn.params, few)
+            fn(live, few)
         return uses
 
     known = x.notes.get(id(fn))
@@ -112,11 +125,12 @@ def _noted(fn: ModelFunction, x: Inputs) -> tuple[Layouts, dict[str, View]]:
 def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
     """Parameters whose taps reproduce autograd's gradient on up to eight examples, one by one: name -> rule in words.
 
-    The taps' cotangents come from one pass, random on all examples; the truth from a pass for each of them, the
-    cotangent zero on the others. A layer that sees the examples in another order, or that mixes them, has given an
-    example the cotangent of another; a parameter that is also used where no one looked has a gradient that the taps do
-    not add up to. Either sends the parameter the general way. Sums over examples would need fewer passes, and would
-    hide an example whose gradients are small.
+    The truth comes from a pass for each example, a random cotangent on it and zero on the others: a parameter that is
+    also used where no one looked has a gradient that the taps do not add up to. (Sums over examples would need fewer
+    passes, and would hide an example whose gradients are small.) The taps' cotangents come from one pass for all; and
+    from five with groups of the examples, to see that nothing reaches an example outside the group, not by a single
+    bit. A layer that sees the examples in another order, or that mixes them, does so: of any two examples, some group
+    holds the first and not the second. What fails goes the general way.
     """
     few = x.rows(torch.linspace(0, x.n - 1, min(x.n, PROBES)).long().unique().to(x.device))
     # The taps are taken as the kernel takes them, the truth from a pass of its own: what differs between the two (a
@@ -133,13 +147,29 @@ def certified_parameters(fn: ModelFunction, x: Inputs) -> dict[str, str]:
         mine[n] = seed[n]
         _, truths = _gradients(y_live, {}, {name: live[name] for name in accepted}, mine)
         accepted = _agreeing(fn, made.taps, by_leaf, truths, slice(n, n + 1))
+    for group in _groups(few.n):
+        inside = group.to(seed.device)
+        there, _ = _gradients(made.y, made.taps, dict.fromkeys(accepted), seed * inside[:, None])
+        accepted = [name for name in accepted if _in_place(made.taps.get(name, []), there, ~inside)]
     return {name: described(made.taps.get(name, [])) for name in accepted}
 
 
-def _half(n: int) -> Tensor:
-    """A fixed random half of the examples, at least one."""
+def _groups(n: int) -> Iterator[Tensor]:
+    """The fewest groups of n examples, as masks, such that of any two some group holds the first and not the second.
+
+    Each example is in another choice of half of the groups; choices of one size do not contain one another.
+    """
+    count = next(m for m in itertools.count(1) if math.comb(m, -(-m // 2)) >= n)
+    members = list(itertools.islice(itertools.combinations(range(count), -(-count // 2)), n))
+    for group in range(count):
+        yield torch.tensor([group in mine for mine in members])
+
+
+def _halves(n: int) -> list[Tensor]:
+    """A fixed random half of the examples, and the other one."""
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(n, generator=generator).argsort() < max(1, n // 2)
+    half = torch.randn(n, generator=generator).argsort() < max(1, n // 2)
+    return [half, ~half] if n > 1 else [half]
 
 
 def _cotangent(y: Tensor) -> Tensor:

@@ -58,6 +58,8 @@ def cotangents(y: Tensor, parts: Iterable[Part], seed: Tensor) -> dict[str, Tens
     """One reverse pass: part key -> (N, T, O), for the cotangent ``seed`` of the outputs ``y``."""
     chosen = list(parts)
     leaves = {id(tap.leaf): tap.leaf for part in chosen for tap in part.taps}
+    if not leaves:
+        return {}
     grads = torch.autograd.grad(y, list(leaves.values()), seed, retain_graph=True, allow_unused=True)
     by_leaf: dict[int, Tensor | None] = dict(zip(leaves, grads, strict=True))
     return {part.key: part.cotangent(by_leaf) for part in chosen}
@@ -88,15 +90,12 @@ class SharedFactors:
         self.fn, self.kinds, self.classes = fn, kinds, classes
         self.directions: dict[str, Tensor] = {}
         self.rejected: dict[str, Tensor] = {}
-        self._keys: dict[str, list[str]] = {}
         few = x.rows(torch.linspace(0, x.n - 1, min(x.n, 16)).long().unique().to(x.device))
         made = record(fn, few, kinds, certify=False)
         y = made.y
         if not y.requires_grad or made.broken & set(kinds):
             return  # the tiles will say so
         parts = all_parts(fn, kinds, made.taps)
-        for part in parts:
-            self._keys.setdefault(part.name, []).append(part.key)
         an_example = sum(tap.leaf[0].numel() + tap.source[0].numel() for part in parts for tap in part.taps) + classes
         self._rows = max(1, min(_ROWS, max_numel // (4 * an_example)))
         generator = torch.Generator().manual_seed(1)
@@ -115,14 +114,6 @@ class SharedFactors:
     def covers(self, part: Part) -> bool:
         """Whether some of the part's units are taken by their factor."""
         return part.key in self.directions
-
-    def placed(self) -> list[str]:
-        """Parameters taken by their factors altogether.
-
-        The fit of an example knows that example's cotangent only, so it fails where another one's reaches it.
-        """
-        whole = {key for key, units in self.rejected.items() if not bool(units.any())}
-        return [name for name, keys in self._keys.items() if whole.issuperset(keys)]
 
     def good(self, part: Part) -> Tensor:
         """Numbers of the units that are."""
