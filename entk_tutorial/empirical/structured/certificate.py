@@ -63,18 +63,18 @@ def record(
     The certificate's random cotangent goes backward in two halves of the examples. Neither may reach an example of the
     other half, to the bit; together they are the sum, which must be autograd's to rounding.
     """
-    watched = [name for name in fn.params if kinds is None or name in kinds]
-    live = {name: fn.params[name].detach().requires_grad_() for name in watched}  # one pass gives both gradients
+    everything = _live(fn)  # so that one pass gives both gradients
+    live = {name: p for name, p in everything.items() if kinds is None or name in kinds}
     uses = ParameterUses(live, x.n, *_noted(fn, x))
     with torch.enable_grad(), uses:
-        y = fn({**fn.params, **live}, x)
+        y = fn(everything, x)
     taps: dict[str, list[Tap]] = {
         name: list(without_overlap([t for t in ts if isinstance(t, ParameterTap)], fn.params[name].numel()))
         for name, ts in uses.taps.items()
     }
     made = Recording(y, taps, set(uses.broken))
     if kinds is not None:
-        made.broken |= {name for name in watched if described(taps.get(name, [])) != kinds[name]}
+        made.broken |= {name for name in live if described(taps.get(name, [])) != kinds[name]}
     rest = {name: p for name, p in live.items() if name not in made.broken}
     if not certify or kinds is None or not rest:
         return made
@@ -88,6 +88,11 @@ def record(
         truths = _added(truths, sums)
     made.broken |= set(rest) - (right & set(_agreeing(fn, taps, made.grads, truths)))
     return made
+
+
+def _live(fn: ModelFunction) -> dict[str, Tensor]:
+    """All parameters, so that they ask for gradients: a model may look (recurrent layers do), and act otherwise."""
+    return {name: p.detach().requires_grad_() for name, p in fn.params.items()}
 
 
 def _added(first: Mapping[K, Tensor | None], second: Mapping[K, Tensor | None] | None) -> dict[K, Tensor | None]:
@@ -106,7 +111,7 @@ def _noted(fn: ModelFunction, x: Inputs) -> tuple[Layouts, dict[str, View]]:
     """
 
     def run(n: int) -> ParameterUses:
-        live = {name: p.detach().requires_grad_() for name, p in fn.params.items()}  # as in the runs that follow
+        live = _live(fn)
         uses = ParameterUses(live, n, views=views)
         few = x.rows((torch.arange(n) % x.n).to(x.device))
         with torch.enable_grad(), uses:
