@@ -164,8 +164,7 @@ def tensor_kernels(
 ) -> dict[str, Tensor]:
     """Kernel of each weight tensor on all p*p inputs, over all p + 1 logits: float64 on the CPU.
 
-    Worked out in double precision whatever the model's: the mean logit's kernel of ``W_Q`` has about a dozen
-    eigenvalues above the rounding of single precision, and windows are wider than that.
+    In double precision: in single, the mean logit of ``W_Q`` has a dozen eigenvalues above rounding, windows are wider.
 
     Args:
         model: left as it is.
@@ -180,8 +179,7 @@ def tensor_kernels(
     names = list(names)
     tokens = modular_tokens(model.p).to(model.W_E.device)
     net = copy.deepcopy(model).double()
-    # A trace needs a gradient for every logit: one tensor at a time keeps them small.
-    groups = [names] if reduce == "mean_logit" else [[name] for name in names]
+    groups = [names] if reduce == "mean_logit" else [[name] for name in names]  # a trace's gradients are many
     out: dict[str, Tensor] = {}
     for group in groups:
         for name, weight in net.named_parameters():
