@@ -138,3 +138,13 @@ def test_stored_table_follows_from_the_stored_runs():
     assert [row["figure"] for row in stored["rows"]] == [row.figure for row in again]
     for row, other in zip(stored["rows"], again, strict=True):
         assert row["ours"] == pytest.approx(other.ours, rel=1e-9) and row["met"] == other.met
+
+
+def test_short_jobs_are_measured_in_three_rounds_and_their_calls_pooled(runs):
+    schedule = bench.schedule(quick=False, peer="python")
+    assert all(schedule.count((job, bench.N["mlp"])) == 3 for job in ("mlp", "mlp without factor", "neural-tangents"))
+    others = [run for run in runs if run.job != "mlp"]
+    rounds = [fake("mlp", bench.N["mlp"], wall) for wall in (0.1, 0.9, 0.2)]
+    rows = {row.figure: row for row in bench.table([*others, *rounds]) if row.work.startswith("modular MLP, p = 29")}
+    assert rows["time"].ours == 0.2
+    assert rows["times faster, peer NT"].ours == pytest.approx(1e-6 * bench.N["mlp"] ** 2 / 0.2)
